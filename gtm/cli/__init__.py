@@ -1,0 +1,1 @@
+"""Thin commands over gtm.app; argument parsing and printing only."""

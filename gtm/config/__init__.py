@@ -1,0 +1,1 @@
+"""Deployment files -> Deployment, strictly; the only place that knows the validation library."""

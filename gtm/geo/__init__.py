@@ -1,0 +1,1 @@
+"""Geo databases and overrides -> the class table that answers look clients up in."""

@@ -1,0 +1,38 @@
+"""What people want: one checked, immutable reading of the deployment folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gtm.model.check import Check, Target
+from gtm.model.expectation import Expectation
+from gtm.model.name import SteeredName
+from gtm.model.node import Node
+from gtm.model.policy import Policy
+from gtm.model.pool import Pool
+from gtm.model.region import Region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """The deployment: this node, regions in file order, checks, pools by name, steered names, and their tests.
+
+    `zone_files` are the master files by absolute zone name; their data is loaded by gtm.zone.
+    """
+
+    node: Node
+    regions: Mapping[str, Region]
+    checks: Mapping[str, Check]
+    pools: Mapping[str, Pool]
+    names: tuple[SteeredName, ...]
+    zone_files: Mapping[str, str]
+    expectations: tuple[Expectation, ...] = ()
+
+    def targets(self) -> dict[Target, Check]:
+        """Every target that some pool needs, once, with its check."""
+        return {t: self.checks[t.check] for pool in self.pools.values() for t in pool.targets()}
+
+    def policies(self) -> tuple[Policy, ...]:
+        """Every distinct policy, in the order of the names that use it first."""
+        return tuple(dict.fromkeys(name.policy for name in self.names))

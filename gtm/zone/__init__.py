@@ -1,0 +1,1 @@
+"""Standard master files -> gtm.model.zone.Zone, through dnspython."""
