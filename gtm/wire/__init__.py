@@ -1,1 +1,4 @@
-"""Sans-IO codecs: DNS names, messages and EDNS as bytes in, values out, and back. Pure; imports only gtm.model."""
+"""Sans-IO codecs of the DNS protocol: names, headers, questions, messages, EDNS and its options. Bytes in, values out.
+
+Anything may call it; it imports only gtm.model. Malformed input raises WireError, which full answers turn into FORMERR.
+"""
