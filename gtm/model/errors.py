@@ -37,6 +37,20 @@ class ConfigErrors(GtmError):
         super().__init__("\n".join(str(e) for e in self.errors))
 
 
+class AskedError(GtmError):
+    """A person asked for something that does not exist or makes no sense; `known` are names that may have been meant.
+
+    `argument` is the part of the question that is at fault, in the asker's words ("NAME", "--from", "down").
+    """
+
+    def __init__(self, message: str, *, argument: str, known: Iterable[str] = ()) -> None:
+        self.message = message
+        self.argument = argument
+        self.known = tuple(known)
+        meant = f"; did you mean {' or '.join(self.known)}?" if self.known else ""
+        super().__init__(f"{argument}: {message}{meant}")
+
+
 class PeerError(GtmError):
     """The other side of a protocol broke its rules; `peer` says who."""
 
