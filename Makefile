@@ -1,0 +1,58 @@
+# POSIX sh and GNU make. Everything that is installed goes into $(VENV); Debian packages only where a target says so.
+
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+JOBS ?= auto
+PYTEST_ARGS ?=
+BENCH_ARGS ?= --quick
+INPUTS = pyproject.toml constraints.txt gtm/__init__.py
+
+.PHONY: help run test lint format bench schema constraints wheel test-packages clean
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run  ## install what a node needs and run the reference deployment with stand-in load balancers
+	@exec $(BIN)/gtm demo
+
+test: $(VENV)/.dev test-packages  ## install what the tests need and run them all (PYTEST_ARGS, JOBS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff, formatting, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## write files as `make lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The environment. A stamp is older than its inputs only when they changed, so a second `make run` starts at once.
+
+$(BIN)/python:
+	@sh tools/environment $(VENV)
+
+$(VENV)/.run: $(INPUTS) | $(BIN)/python
+	@echo "installing gtm into $(VENV)"
+	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web]'
+	@touch $@
+
+$(VENV)/.dev: $(INPUTS) | $(BIN)/python
+	@echo "installing gtm and what its tests need into $(VENV)"
+	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web,dev]'
+	@touch $@ $(VENV)/.run
+
+test-packages:
+	@sh tools/debian-packages tests/apt-packages.txt
+
+constraints:  ## resolve every extra anew and pin what came out
+	@sh tools/environment $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet hatchling editables '.[web,bgp,cloud,dataplane,dev]'
+	@{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude gtm | LC_ALL=C sort -f; } > constraints.new
+	@mv constraints.new constraints.txt && rm -rf $(VENV)-constraints
+
+clean:  ## remove the environment, caches and build results; state/ stays
+	rm -rf $(VENV) $(VENV)-constraints build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
