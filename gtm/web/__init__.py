@@ -1,1 +1,5 @@
-"""The HTTP face: API and metrics, read-only views of Snapshot and Plan."""
+"""The API, the status page and the metrics: read only, over a StatusSource that gtm.app implements.
+
+`build(source)` in gtm.web.api is the ASGI application. Imports gtm.model, gtm.decide and gtm.answer only; `gtm status`
+and the page show the same values (gtm.web.status).
+"""

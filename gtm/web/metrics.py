@@ -1,0 +1,231 @@
+"""Status -> metrics in the Prometheus text format (0.0.4). Labels come from the deployment, never from clients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from gtm.model.check import Target
+from gtm.model.health import Health, Result
+from gtm.web.status import InstanceStatus, Status
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+HEALTH_VALUE = {Health.UP: 1.0, Health.DEGRADED: 0.5, Health.DOWN: 0.0, Health.UNKNOWN: -1.0}
+
+
+def exposition(status: Status | None) -> bytes:
+    """The metrics of a status; of None (the state folder cannot be read) only that it cannot."""
+    registry = CollectorRegistry()
+    registry.register(_Fixed(metrics(status)))
+    return generate_latest(registry)
+
+
+class _Fixed:
+    """A collector over metrics that exist already."""
+
+    def __init__(self, made: Iterable[Metric]) -> None:
+        self._made = tuple(made)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._made
+
+
+def metrics(status: Status | None) -> Iterator[Metric]:
+    """Every metric family of a status."""
+    yield _gauge("gtm_state_readable", "1 if the state folder can be read.", [((), float(status is not None))])
+    if status is None:
+        yield _gauge("gtm_controller_up", "1 if the controller is alive.", [((), 0.0)])
+        return
+    yield from _node(status)
+    yield from _workers(status)
+    yield from _pools(status)
+    yield from _probes(status)
+    yield from _overrides(status)
+
+
+def _node(status: Status) -> Iterator[Metric]:
+    yield _gauge(
+        "gtm_build_info",
+        "Version of gtm; the value is always 1.",
+        [((status.version, status.node, status.region or ""), 1.0)],
+        ("version", "node", "region"),
+    )
+    yield _gauge("gtm_controller_up", "1 if the controller is alive.", [((), float(status.controller.alive))])
+    if status.table is not None:
+        yield _gauge("gtm_table_revision", "Revision of the published answers.", [((), float(status.table.revision))])
+        yield _gauge(
+            "gtm_table_age_seconds",
+            "Seconds since a controller last vouched for the published answers.",
+            [((), status.table.age_s)],
+        )
+    yield _gauge(
+        "gtm_reload_ok", "1 if the last reading of the deployment was good.", [((), float(not status.problem))]
+    )
+    yield _gauge(
+        "gtm_geodata_build_timestamp_seconds",
+        "When a geo database was built, seconds since the epoch.",
+        [((base.file,), base.built_s) for base in status.databases if base.built_s is not None],
+        ("file",),
+    )
+
+
+def _workers(status: Status) -> Iterator[Metric]:
+    workers = [(str(worker.id), worker) for worker in status.workers]
+    yield _gauge(
+        "gtm_worker_up", "1 if the worker is alive.", [((i,), float(w.alive)) for i, w in workers], ("worker",)
+    )
+    yield _gauge(
+        "gtm_worker_table_revision",
+        "Revision of the answers a worker serves.",
+        [((i,), float(w.revision)) for i, w in workers],
+        ("worker",),
+    )
+    counted = [(i, name, value) for i, worker in workers for name, value in worker.counters.items()]
+    yield _counter(
+        "gtm_dns_queries",
+        "Queries received, by worker and protocol.",
+        [((i, name.removeprefix("queries_")), v) for i, name, v in counted if name.startswith("queries_")],
+        ("worker", "protocol"),
+    )
+    yield _counter(
+        "gtm_dns_responses",
+        "Responses sent, by worker and response code.",
+        [((i, name.removeprefix("rcode_").upper()), v) for i, name, v in counted if name.startswith("rcode_")],
+        ("worker", "rcode"),
+    )
+    yield _counter(
+        "gtm_dns_events",
+        "What else moved in a worker, by kind.",
+        [((i, name), v) for i, name, v in counted if not name.startswith(("queries_", "rcode_"))],
+        ("worker", "event"),
+    )
+
+
+def _pools(status: Status) -> Iterator[Metric]:
+    parts = [((pool.name, part.region), part) for pool in status.pools for part in pool.regions]
+    labels = ("pool", "region")
+    yield _gauge(
+        "gtm_pool_all_down",
+        "1 if no region of the pool is available, so that its all_down rule decides.",
+        [((pool.name,), float(pool.all_down)) for pool in status.pools],
+        ("pool",),
+    )
+    yield _gauge(
+        "gtm_region_available",
+        "1 if the pool is answered from the region.",
+        [(key, float(part.available)) for key, part in parts],
+        labels,
+    )
+    yield _gauge(
+        "gtm_region_instances_healthy",
+        "Healthy instances of the pool in the region, those not judged yet included.",
+        [(key, float(part.healthy)) for key, part in parts],
+        labels,
+    )
+    yield _gauge(
+        "gtm_region_instances",
+        "Instances of the pool in the region that take traffic (weight above 0).",
+        [(key, float(part.total)) for key, part in parts],
+        labels,
+    )
+    yield _gauge(
+        "gtm_instance_available",
+        "1 if the instance may be answered.",
+        [((*key, one.label), float(one.available)) for key, part in parts for one in part.instances],
+        (*labels, "instance"),
+    )
+    yield _gauge(
+        "gtm_region_share_ratio",
+        "Expected share of all traffic, 0 to 1.",
+        [((region.name,), region.share) for region in status.regions if region.share is not None],
+        ("region",),
+    )
+
+
+def _probes(status: Status) -> Iterator[Metric]:
+    probed = _targets(status)
+    lasts = [(target, one.last) for target, one in probed.items() if one.last is not None]
+    labels = ("check", "address")
+    yield _gauge(
+        "gtm_target_health",
+        "What the check says of the target: 1 UP, 0.5 DEGRADED, 0 DOWN, -1 UNKNOWN.",
+        [(_key(target), HEALTH_VALUE.get(one.judged or Health.UNKNOWN, -1.0)) for target, one in probed.items()],
+        labels,
+    )
+    yield _gauge(
+        "gtm_target_health_since_timestamp_seconds",
+        "When the target's health last changed, seconds since the epoch.",
+        [(_key(target), one.since_s) for target, one in probed.items() if one.since_s],
+        labels,
+    )
+    for name, text, value in (
+        ("gtm_probe_success", "1 if the last probe was good.", _ok),
+        ("gtm_probe_duration_seconds", "How long the last probe took.", _took),
+        ("gtm_probe_timestamp_seconds", "When the last probe ended, seconds since the epoch.", _at),
+    ):
+        yield _gauge(name, text, [(_key(target), value(last)) for target, last in lasts], labels)
+
+
+def _overrides(status: Status) -> Iterator[Metric]:
+    counts = Counter((order.subject.kind, str(order.action)) for order in status.overrides)
+    yield _gauge(
+        "gtm_override_orders",
+        "Orders of people in force, by kind of subject and action.",
+        [(key, float(count)) for key, count in sorted(counts.items())],
+        ("kind", "action"),
+    )
+    yield _gauge(
+        "gtm_override_expiry_timestamp_seconds",
+        "When an order ends, seconds since the epoch; orders without an end are absent.",
+        [((str(o.subject), str(o.action)), o.until_s) for o in status.overrides if o.until_s is not None],
+        ("subject", "action"),
+    )
+
+
+def _targets(status: Status) -> dict[Target, InstanceStatus]:
+    """Every probed target once, though several pools may share it."""
+    return {
+        one.target: one
+        for pool in status.pools
+        for part in pool.regions
+        for one in part.instances
+        if one.target is not None
+    }
+
+
+def _key(target: Target) -> tuple[str, str]:
+    return target.check, str(target.address)
+
+
+def _ok(last: Result) -> float:
+    return float(last.ok)
+
+
+def _took(last: Result) -> float:
+    return last.took_s
+
+
+def _at(last: Result) -> float:
+    return last.at_s
+
+
+def _gauge(
+    name: str, text: str, samples: Iterable[tuple[tuple[str, ...], float]], labels: tuple[str, ...] = ()
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in samples:
+        family.add_metric(key, value)
+    return family
+
+
+def _counter(
+    name: str, text: str, samples: Iterable[tuple[tuple[str, ...], float]], labels: tuple[str, ...] = ()
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in samples:
+        family.add_metric(key, value)
+    return family

@@ -1,0 +1,119 @@
+"""What a node says of itself: one value that the page, the API, the metrics and `gtm status` all show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gtm.model.check import Target
+from gtm.model.health import Health, Result
+from gtm.model.override import Override
+from gtm.model.place import Coordinates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerStatus:
+    """The process that probes, decides and publishes. `heartbeat_age_s` is None where it was never seen."""
+
+    alive: bool
+    pid: int | None = None
+    heartbeat_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStatus:
+    """The published answers: their revision, and seconds since a controller last vouched for them."""
+
+    revision: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """A process that answers queries: which revision it serves, and its counters by name."""
+
+    id: int
+    pid: int
+    alive: bool
+    revision: int
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStatus:
+    """An instance in one pool: its effective health, and what its check says.
+
+    `target` is what is probed (None: nothing is); `judged` is the check's own verdict, in force since `since_s`;
+    `streak` counts the latest results that contradict it, of which `last` is the newest.
+    """
+
+    label: str
+    weight: int
+    health: Health
+    available: bool
+    reason: str
+    target: Target | None = None
+    judged: Health | None = None
+    since_s: float | None = None
+    streak: int = 0
+    last: Result | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRegionStatus:
+    """A pool's part in one region."""
+
+    region: str
+    available: bool
+    healthy: int
+    total: int
+    reason: str
+    instances: tuple[InstanceStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatus:
+    """A pool: the names it answers for and its regions. `all_down` when none of them is available."""
+
+    name: str
+    names: tuple[str, ...]
+    all_down: bool
+    regions: tuple[PoolRegionStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionStatus:
+    """A region over all pools: `pools_available` of `pools_total` can be answered from it."""
+
+    name: str
+    coordinates: Coordinates
+    share: float | None
+    pools_available: int
+    pools_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStatus:
+    """A geo database: its file, what its licence asks us to say, and when it was built."""
+
+    file: str
+    attribution: str
+    built_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One node at one moment. `problem` is what the last reload failed on, None when it did not."""
+
+    node: str
+    region: str | None
+    version: str
+    now_s: float
+    controller: ControllerStatus
+    table: TableStatus | None
+    workers: tuple[WorkerStatus, ...]
+    regions: tuple[RegionStatus, ...]
+    pools: tuple[PoolStatus, ...]
+    overrides: tuple[Override, ...]
+    databases: tuple[DatabaseStatus, ...]
+    problem: str | None = None
