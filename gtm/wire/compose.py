@@ -34,7 +34,7 @@ _COMPRESSIBLE = {
 class Composer:
     """A message in the making: RRsets go in whole or not at all, so that it never grows over `limit_bytes`."""
 
-    __slots__ = ("_buffer", "_offsets", "_limit_bytes", "_counts")
+    __slots__ = ("_buffer", "_counts", "_limit_bytes", "_offsets")
 
     def __init__(self, question: Question | None, limit_bytes: int) -> None:
         self._buffer = bytearray(HEADER_BYTES)
@@ -94,13 +94,12 @@ class Composer:
     def _name(self, wire: bytes) -> None:
         lowered = wire.lower()
         position = 0
+        pointer: int | None = None
         while length := lowered[position]:
             pointer = self._offsets.get(lowered[position:])
             if pointer is not None:
                 break
             position += 1 + length
-        else:
-            pointer = None
         start = len(self._buffer)
         if pointer is None:
             self._buffer += wire

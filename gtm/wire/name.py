@@ -1,6 +1,6 @@
-"""Domain names: presentation form (RFC 1035 section 5.1, RFC 4343) and uncompressed wire form.
+r"""Domain names: presentation form (RFC 1035 section 5.1, RFC 4343) and uncompressed wire form.
 
-A name in wire form is its labels, each after a length octet, up to the root's zero octet: `b"\\x03www\\x00"`.
+A name in wire form is its labels, each after a length octet, up to the root's zero octet: `b"\x03www\x00"`.
 Lengths are at most 63, below every letter, so that lower-casing and slicing at label starts work on the whole string.
 """
 
@@ -21,9 +21,9 @@ _ESCAPED = frozenset(b'.\\"();@$')
 
 
 def parse(text: str, origin: bytes = ROOT) -> bytes:
-    """The wire form of a presentation name; one without a final dot is relative to `origin`, and "@" is the origin.
+    r"""The wire form of a presentation name; one without a final dot is relative to `origin`, and "@" is the origin.
 
-    Case is kept. `\\DDD` and `\\X` escapes are understood. Raises WireError for empty or over-long labels and names.
+    Case is kept. `\DDD` and `\X` escapes are understood. Raises WireError for empty or over-long labels and names.
     """
     if _PLAIN.fullmatch(text):
         parts = text.encode("ascii").split(b".")
@@ -147,9 +147,7 @@ def canonical_key(wire: bytes) -> bytes:
 
     Labels from the right, each ended by a zero octet; octets 0 and 1 inside a label are escaped to keep their order.
     """
-    return b"".join(
-        label.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") + b"\0" for label in reversed(labels(wire))
-    )
+    return b"".join(label.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") + b"\0" for label in reversed(labels(wire)))
 
 
 def read(message: bytes, offset: int) -> tuple[bytes, int]:
