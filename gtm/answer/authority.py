@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gtm.answer.authority_lookup import Answer, Choose, Lookup
-from gtm.answer.authority_zone import ZoneData, compile_zone
+from gtm.answer.authority_lookup import CHAIN_MAX, Answer, Choose, Lookup
+from gtm.answer.authority_zone import STEERED, ZoneData, compile_zone
 from gtm.model.errors import ConfigError
 from gtm.model.zone import Zone
 from gtm.wire import name
@@ -53,6 +53,30 @@ class Authority:
         """
         lookup = Lookup(self.zone_for, choose, dnssec=dnssec)
         return lookup.run(qname, qtype)
+
+    def memoable(self, lowered: bytes, qtype: int) -> bool:
+        """Whether the answer to a question is the same for every client, and is made of names that exist as such.
+
+        Names that exist by a wildcard or a DNAME only are left out: there is no end of them.
+        """
+        for _ in range(CHAIN_MAX):
+            zone = self.zone_for(lowered, qtype)
+            if zone is None:
+                return True
+            node = zone.nodes.get(lowered)
+            if node is None:
+                return False
+            cut = zone.cut(lowered)
+            if cut is not None:
+                return zone.delegated(cut) and (cut != lowered or qtype != t.DS)
+            if qtype | STEERED in node or (qtype == t.ANY and any(key & STEERED for key in node)):
+                return False
+            if qtype in node or qtype == t.ANY:
+                return True
+            if t.CNAME not in node:
+                return t.CNAME | STEERED not in node
+            lowered = node[t.CNAME][1][0].lower()
+        return False
 
     def zone_for(self, lowered: bytes, qtype: int) -> ZoneData | None:
         """The zone to ask: the one nearest above the name; for DS at its apex the parent, if that is served too.

@@ -66,12 +66,12 @@ class Lookup:
         zone = self._zone_for(qname.lower(), qtype)
         if zone is None:
             return None
-        current: bytes | None = qname
         for _ in range(CHAIN_MAX):
-            current = self._step(zone, current, qtype)
-            if current is None or current.lower() in self._seen:
+            target = self._step(zone, qname, qtype)
+            if target is None or target.lower() in self._seen:
                 break
-            zone = self._zone_for(current.lower(), qtype)
+            qname = target
+            zone = self._zone_for(qname.lower(), qtype)
             if zone is None:
                 break
         return self._found
@@ -83,7 +83,8 @@ class Lookup:
         cut = zone.cut(lowered)
         if cut is not None and zone.delegated(cut):
             if cut != lowered or qtype != t.DS:
-                return self._refer(zone, cut)
+                self._refer(zone, cut)
+                return None
         elif cut is not None:
             return self._rename(zone, qname, cut)
         node = zone.nodes.get(lowered)

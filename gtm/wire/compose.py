@@ -47,8 +47,16 @@ class Composer:
             self._remember(lowered, len(lowered) - 1, HEADER_BYTES)
             self._buffer += render_question(question)
 
-    def add(self, section: int, owner: bytes, rtype: int, ttl_s: int, rdatas: Sequence[bytes]) -> bool:
-        """Whether the RRset (class IN) fitted and is now in the section: 1 answer, 2 authority, 3 additional.
+    def add(
+        self,
+        section: int,
+        owner: bytes,
+        rtype: int,
+        ttl_s: int,
+        rdatas: Sequence[bytes],
+        rclass: int = t.CLASS_IN,
+    ) -> bool:
+        """Whether the RRset fitted and is now in the section: 1 answer, 2 authority, 3 additional.
 
         Sections must be filled in order. `owner` and names in rdata are uncompressed; their case is kept.
         """
@@ -58,10 +66,10 @@ class Composer:
         for rdata in rdatas:
             self._name(owner)
             if layout is None:
-                buffer += _FIXED.pack(rtype, t.CLASS_IN, ttl_s, len(rdata))
+                buffer += _FIXED.pack(rtype, rclass, ttl_s, len(rdata))
                 buffer += rdata
             else:
-                buffer += _FIXED.pack(rtype, t.CLASS_IN, ttl_s, 0)
+                buffer += _FIXED.pack(rtype, rclass, ttl_s, 0)
                 size_at = len(buffer) - 2
                 self._rdata(rdata, *layout)
                 buffer[size_at : size_at + 2] = (len(buffer) - size_at - 2).to_bytes(2, "big")

@@ -1,0 +1,210 @@
+"""The complete path from a query to its answer: header, EDNS, classes, zones, steering, truncation.
+
+Whatever the bytes are, the outcome is a response no longer than allowed, or silence where an answer would be wrong
+(a response, or nothing that could be answered).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gtm.answer.authority_lookup import Answer, Rrs
+from gtm.answer.client import Located, locate
+from gtm.answer.pick import slot
+from gtm.answer.table import AnswerTable
+from gtm.wire import ecs, edns, header, record
+from gtm.wire import rtype as t
+from gtm.wire.compose import Composer
+from gtm.wire.edns import Edns
+from gtm.wire.error import WireError
+from gtm.wire.header import Header
+from gtm.wire.record import Question
+
+UDP_MAX_BYTES = 512  # without EDNS, RFC 1035 section 4.2.1
+TCP_MAX_BYTES = 65535
+_FORMERR_TYPES = frozenset({0, t.OPT, t.TSIG})
+_NOTIMP_TYPES = frozenset({t.TKEY, t.MAILB, t.MAILA})
+_CHAOS_TTL_S = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A query that is worth an answer; `rcode` other than NOERROR if that answer is an error already."""
+
+    head: Header
+    question: Question | None = None
+    edns: Edns | None = None
+    rcode: int = header.NOERROR
+
+
+class Steering:
+    """How one client's steered sets are chosen, and what of that the ECS scope has to tell."""
+
+    __slots__ = ("_client", "_query", "_seed", "_source", "_table", "located")
+
+    def __init__(self, table: AnswerTable, query: Query, source: bytes, seed: int) -> None:
+        self._table = table
+        self._query = query
+        self._source = source
+        self._seed = seed
+        self._client: Located | None = None
+        self.located = False
+
+    @property
+    def client(self) -> Located:
+        """Who asks, looked up once."""
+        if self._client is None:
+            subnet = None if self._query.edns is None else self._query.edns.subnet
+            self._client = locate(self._table.classes, self._source, subnet)
+        return self._client
+
+    def choose(self, number: int) -> bytes:
+        """The ready records of a steered set for this client."""
+        steered = self._table.sets[number]
+        client = self.client
+        self.located = self.located or steered.located
+        ring = steered.rings[steered.orders[client.class_]]
+        return ring[slot(client.net, self._seed, len(ring))]
+
+
+def respond_full(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool) -> bytes | None:
+    """The response to `query` from the packed address `source` (4 or 16 octets), or None to stay silent.
+
+    `seed` is that of the time step (see pick.seed_at). Raises nothing for any query. Over UDP the response is at most
+    the client's payload size, at least 512 and at most 1232 octets.
+    """
+    asked = parse(query)
+    if asked is None:
+        return None
+    limit_bytes = TCP_MAX_BYTES if tcp else _udp_limit_bytes(asked)
+    question = asked.question
+    if question is None or asked.rcode:
+        return _plain(table, asked, asked.rcode or header.FORMERR, limit_bytes)
+    if question.qclass == t.CLASS_CH:
+        return _chaos(table, asked, question, limit_bytes)
+    if question.qclass != t.CLASS_IN or question.qtype in {t.AXFR, t.IXFR}:
+        return _plain(table, asked, header.REFUSED, limit_bytes)
+    steering = Steering(table, asked, source, seed)
+    dnssec = asked.edns is not None and asked.edns.dnssec_ok
+    found = table.authority.lookup(question.qname, question.qtype, steering.choose, dnssec=dnssec)
+    if found is None:
+        return _plain(table, asked, header.REFUSED, limit_bytes)
+    scope = steering.client.scope if steering.located and not found.negative else 0
+    return _render(table, asked, found, scope, limit_bytes)
+
+
+def parse(query: bytes) -> Query | None:
+    """What is asked, or None for what gets no answer: less than a header, or a response."""
+    if len(query) < header.HEADER_BYTES:
+        return None
+    head = header.parse(query)
+    if head.flags & header.QR:
+        return None
+    if head.opcode != header.QUERY:
+        return Query(head=head, rcode=header.NOTIMP)
+    if head.questions != 1:
+        return Query(head=head, rcode=header.FORMERR)
+    asked = Query(head=head, rcode=header.FORMERR)
+    try:
+        question, offset = record.parse_question(query, header.HEADER_BYTES)
+        asked = replace(asked, question=question)
+        for _ in range(head.answers + head.authorities):
+            _, offset = record.parse_record(query, offset)
+        for _ in range(head.additionals):
+            extra, offset = record.parse_record(query, offset)
+            if extra.rtype == t.OPT:
+                if asked.edns is not None:
+                    return asked
+                asked = replace(asked, edns=Edns(payload_bytes=edns.PAYLOAD_MIN_BYTES))
+                asked = replace(asked, edns=edns.parse(extra))
+    except WireError:
+        return asked
+    if offset != len(query):
+        return asked
+    return replace(asked, rcode=_early_rcode(question, asked.edns))
+
+
+def _early_rcode(question: Question, options: Edns | None) -> int:
+    if options is not None and options.version:
+        return header.BADVERS
+    if question.qtype in _FORMERR_TYPES:
+        return header.FORMERR
+    return header.NOTIMP if question.qtype in _NOTIMP_TYPES else header.NOERROR
+
+
+def _udp_limit_bytes(asked: Query) -> int:
+    if asked.edns is None:
+        return UDP_MAX_BYTES
+    return max(UDP_MAX_BYTES, min(asked.edns.payload_bytes, edns.PAYLOAD_MAX_BYTES))
+
+
+def _flags(asked: Query, rcode: int) -> int:
+    """QR, the query's opcode and RD, and the code; AD and CD are clear in what is not a resolver's (RFC 4035 3.1.6)."""
+    return header.QR | asked.head.flags & (header.OPCODE_MASK | header.RD) | rcode & 0xF
+
+
+def _opt(table: AnswerTable, asked: Query, rcode: int, scope: int) -> bytes:
+    """Our OPT record, if the query had one: DO as asked, NSID and the client subnet where they were sent."""
+    options = asked.edns
+    if options is None:
+        return b""
+    extra: list[tuple[int, bytes]] = []
+    if options.nsid and table.identity.nsid is not None:
+        extra.append((edns.OPTION_NSID, table.identity.nsid.encode()))
+    if options.subnet is not None:
+        extra.append((ecs.OPTION_ECS, ecs.render(options.subnet, scope)))
+    return edns.render(rcode=rcode, dnssec_ok=options.dnssec_ok, options=tuple(extra))
+
+
+def _plain(table: AnswerTable, asked: Query, rcode: int, limit_bytes: int) -> bytes:
+    """A response with no records but OPT."""
+    composer = Composer(asked.question, limit_bytes)
+    opt = _opt(table, asked, rcode, 0)
+    if opt:
+        composer.add_raw(opt)
+    return composer.finish(asked.head.ident, _flags(asked, rcode))
+
+
+def _chaos(table: AnswerTable, asked: Query, question: Question, limit_bytes: int) -> bytes:
+    """What the server says of itself (RFC 4892), if it was told to; else REFUSED."""
+    texts = {
+        b"\7version\4bind\0": table.identity.version,
+        b"\7version\6server\0": table.identity.version,
+        b"\2id\6server\0": table.identity.id_server,
+        b"\x08hostname\4bind\0": table.identity.id_server,
+    }
+    text = texts.get(question.qname.lower())
+    if text is None or question.qtype not in {t.TXT, t.ANY}:
+        return _plain(table, asked, header.REFUSED, limit_bytes)
+    data = text.encode()[:255]
+    opt = _opt(table, asked, header.NOERROR, 0)
+    composer = Composer(question, limit_bytes - len(opt))
+    rdata = bytes((len(data),)) + data
+    composer.add(1, question.qname, t.TXT, _CHAOS_TTL_S, (rdata,), rclass=t.CLASS_CH)
+    if opt:
+        composer.add_raw(opt)
+    return composer.finish(asked.head.ident, _flags(asked, header.NOERROR) | header.AA)
+
+
+def _render(table: AnswerTable, asked: Query, found: Answer, scope: int, limit_bytes: int) -> bytes:
+    """The response, with as many whole RRsets as fit.
+
+    TC is set if any of the answer or authority is left out, or glue that a referral needs (RFC 9471).
+    """
+    opt = _opt(table, asked, found.rcode, scope)
+    composer = Composer(asked.question, limit_bytes - len(opt))
+    flags = _flags(asked, found.rcode)
+    if found.authoritative:
+        flags |= header.AA
+    if not (_fill(composer, 1, found.answer) and _fill(composer, 2, found.authority)) or not _fill(composer, 3, found.additional[: found.glue]):
+        flags |= header.TC
+    else:
+        for rrs in found.additional[found.glue :]:
+            composer.add(3, *rrs)
+    if opt:
+        composer.add_raw(opt)
+    return composer.finish(asked.head.ident, flags)
+
+
+def _fill(composer: Composer, section: int, rrsets: list[Rrs]) -> bool:
+    return all(composer.add(section, *rrs) for rrs in rrsets)
