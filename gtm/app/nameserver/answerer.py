@@ -1,0 +1,109 @@
+"""The current table of a worker and the two paths through it; replaced whole when the controller publishes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from gtm.answer.fast import Fast, responder
+from gtm.answer.pick import seed_at
+from gtm.answer.respond import respond
+from gtm.app.nameserver import counters as c
+from gtm.model.errors import StoreError
+from gtm.publish.dns.control import Control
+from gtm.publish.dns.manifest import Manifest
+from gtm.publish.dns.tables import Loaded, load
+
+log = structlog.get_logger()
+
+RETRY_S = 0.2
+
+
+class Answerer:
+    """What a worker answers from.
+
+    `fast` and `seed` are read by the UDP loop; `full` is the way for everything that `fast` leaves. `look` is called
+    between batches: it costs one memory read while nothing is new.
+    """
+
+    fast: Fast
+    seed: int
+
+    def __init__(self, state: Path, control: Control, counters: memoryview) -> None:
+        """Load the current table. Raises StoreError if there is none."""
+        self._state = state
+        self._control = control
+        self._counters = counters
+        self._generation = control.generation
+        self._loaded = load(state)
+        self._next: Loaded | None = None
+        self._loading: threading.Thread | None = None
+        self._retry_at = 0.0
+        self._use(self._loaded)
+
+    def look(self) -> None:
+        """Take over the newest table if there is one, and keep the time step of weighted choices."""
+        now_s = time.time()
+        self.seed = seed_at(self._loaded.table.key, now_s)
+        if self._next is not None:
+            self._use(self._next)
+            self._next = self._loading = None
+        if self._control.generation != self._generation and self._loading is None and now_s >= self._retry_at:
+            self._reload(now_s)
+
+    def full(self, query: bytes, source: bytes, *, tcp: bool = False) -> bytes | None:
+        """The answer by the full path, or None for what is better dropped. A fault of ours is SERVFAIL, and counted."""
+        counters = self._counters
+        try:
+            reply = respond(self._loaded.table, query, source, self.seed, tcp=tcp)
+        except Exception:
+            log.exception("answer_fault", query=query.hex(), source=source.hex())
+            counters[c.FAULTS] += 1
+            return query[:2] + bytes((0x80 | query[2] & 0x79, 2)) + bytes(8) if len(query) >= 12 else None
+        if reply is None:
+            counters[c.DROPPED] += 1
+            return None
+        counters[c.FULL] += 1
+        counters[c.RCODE + (reply[3] & 15)] += 1
+        if reply[2] & 2:
+            counters[c.TRUNCATED] += 1
+        return reply
+
+    def _reload(self, now_s: float) -> None:
+        """Load new answers here and now; new zones or geography in a thread, since they can take a second."""
+        generation = self._control.generation
+        try:
+            manifest, before = Manifest.load(self._state / "tables"), self._loaded.manifest
+            if (manifest.authority, manifest.classes) == (before.authority, before.classes):
+                self._use(load(self._state, self._loaded))
+            else:
+                self._loading = threading.Thread(target=self._load_aside, daemon=True)
+                self._loading.start()
+            self._generation = generation
+        except StoreError as error:
+            self._failed(error, now_s)
+
+    def _load_aside(self) -> None:
+        try:
+            self._next = load(self._state, self._loaded)
+        except StoreError as error:
+            self._failed(error, time.time())
+            self._generation = -1
+            self._loading = None
+
+    def _failed(self, error: StoreError, now_s: float) -> None:
+        """Keep the table that is being served, and try again soon: a newer one may have replaced it meanwhile."""
+        self._counters[c.RELOAD_FAILURES] += 1
+        self._retry_at = now_s + RETRY_S
+        log.warning("table_not_loaded", reason=str(error), serving=self._loaded.manifest.revision)
+
+    def _use(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self.fast = responder(loaded.table)
+        self.seed = seed_at(loaded.table.key, time.time())
+        self._counters[c.REVISION] = loaded.manifest.revision
+        self._counters[c.GENERATION] = self._generation
+        self._counters[c.RELOADS] += 1

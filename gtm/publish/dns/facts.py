@@ -1,0 +1,54 @@
+"""What the controller knows, for those who show it: judgements, overrides, and what went wrong in the last reload.
+
+Written after each revision and every few seconds while probes report, apart from the tables: showing must not slow
+serving. A reader works the plan out again from it, by the same pure function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from gtm.model.check import Target
+from gtm.model.errors import StoreError
+from gtm.model.health import Judgement
+from gtm.model.override import Override
+from gtm.model.plan import PoolPlan
+from gtm.publish.dns import sealed
+
+FILE = "facts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The controller's side of things at `now_s`.
+
+    `last_good` holds the pools that are all down now, as far as their last good regions are known; `problem` is why
+    the newest edit of the deployment is not being served, if it is not; `probes` are the prober's counters.
+    """
+
+    revision: int
+    now_s: float
+    started_s: float
+    folder: str
+    judgements: Mapping[Target, Judgement]
+    overrides: tuple[Override, ...]
+    last_good: Mapping[str, PoolPlan]
+    problem: str | None
+    probes: Mapping[str, float]
+
+    def save(self, state: Path) -> None:
+        """Replace the facts of a state folder. Raises StoreError."""
+        payload = {field.name: getattr(self, field.name) for field in fields(self)}
+        sealed.write(state / FILE, "facts", sealed.freeze(payload))
+
+    @classmethod
+    def load(cls, state: Path) -> Facts:
+        """The facts of a state folder. Raises StoreError."""
+        path = state / FILE
+        payload = sealed.thaw(sealed.read(path, "facts"))
+        try:
+            return cls(**payload)
+        except TypeError as error:
+            raise StoreError(f"{path}: written by another version of gtm: {error}") from error

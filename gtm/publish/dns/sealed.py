@@ -1,0 +1,89 @@
+"""Sealed files: written whole or not at all, and checked before they are believed.
+
+A file is a line `gtm KIND PYTHON`, a BLAKE2b digest of the rest, and the payload. Payloads are `marshal` (plain
+containers; quick, and tied to the Python version that the first line names) or pickles of model values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gtm.model.errors import StoreError
+
+_PYTHON = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+_DIGEST_BYTES = 16
+
+
+def digest(payload: bytes) -> bytes:
+    """The digest that seals a payload."""
+    return hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
+
+
+def write(path: Path, kind: str, payload: bytes) -> None:
+    """Write a sealed file by way of a temporary one, so that readers see the old file or the new one."""
+    replace(path, _head(kind) + digest(payload) + payload)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a file in place atomically, readable by its owner and group. Raises StoreError."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o640)  # the folder's group may be that of workers which dropped privileges
+                file.write(data)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+
+
+def read(path: Path, kind: str) -> memoryview:
+    """The payload of a sealed file. Raises StoreError if it is missing, another kind, torn or altered."""
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    head = _head(kind)
+    start = len(head) + _DIGEST_BYTES
+    payload = data[start:]
+    if bytes(data[: len(head)]) != head:
+        raise StoreError(f"{path}: not a {kind} file of {_PYTHON}")
+    if bytes(data[len(head) : start]) != digest(payload):  # type: ignore[arg-type]
+        raise StoreError(f"{path}: damaged")
+    return payload
+
+
+def _head(kind: str) -> bytes:
+    return f"gtm {kind} {_PYTHON}\n".encode()
+
+
+class _ModelUnpickler(pickle.Unpickler):
+    """Unpickles values of the model and nothing else, so that a state file can say things but not do things."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the base class's own type
+        if module.startswith("gtm.model.") or module == "ipaddress" or (module, name) == ("builtins", "frozenset"):
+            return super().find_class(module, name)
+        raise StoreError(f"a state file asks for {module}.{name}")
+
+
+def thaw(payload: memoryview) -> Any:  # noqa: ANN401 - the caller knows what it froze
+    """The model values in a payload. Raises StoreError for anything else."""
+    try:
+        return _ModelUnpickler(io.BytesIO(payload)).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError) as error:
+        raise StoreError(f"state file: {error}") from error
+
+
+def freeze(value: object) -> bytes:
+    """Model values as a payload."""
+    return pickle.dumps(value, protocol=5)
