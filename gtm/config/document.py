@@ -1,0 +1,171 @@
+"""One file being checked: its tree, the part of it that is sound so far, and where each fault belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from gtm.config.shape.base import Shape
+from gtm.config.source import read
+from gtm.config.words import Fault, in_words
+from gtm.config.yaml12 import Keyed, Listing, Node, Scalar, compose, plain
+from gtm.model.errors import ConfigError
+
+Step = str | int
+Steps = tuple[Step, ...]
+S = TypeVar("S", bound=Shape)
+
+
+class Document:
+    """A YAML file. `root` is the tree as written; `sound` is what is left of it once broken parts are cut out.
+
+    Steps are keys and positions in the *sound* tree; faults are reported with the positions that the file has.
+    """
+
+    def __init__(self, file: str, root: Node | None, faults: list[ConfigError]) -> None:
+        self.file = file
+        self.root = root
+        self.sound = root
+        self.faults = faults
+
+    @classmethod
+    def open(cls, path: Path) -> Document | None:
+        """The document in a file, with the faults of its syntax; None if there is no such file."""
+        try:
+            text = read(path)
+        except ConfigError as error:
+            return cls(str(path), None, [error])
+        if text is None:
+            return None
+        root, faults = compose(text, str(path))
+        if root is not None and not isinstance(root, Keyed):
+            faults.append(ConfigError("is not a mapping", file=str(path), line=root.line, allowed="key: value lines"))
+            root = None
+        return cls(str(path), root, faults)
+
+    def fault(self, steps: Steps, message: str, allowed: str | None = None) -> None:
+        """Records a fault at a place of the sound tree."""
+        _, key, line = resolve(self.sound, steps)
+        self.faults.append(ConfigError(message, file=self.file, line=line, key=key, allowed=allowed))
+
+    def line(self, steps: Steps) -> int:
+        """The line where a place of the sound tree is."""
+        return resolve(self.sound, steps)[2]
+
+    def written(self, *keys: str) -> tuple[str, ...]:
+        """The keys under a key path, broken ones too: what may be referred to without a second complaint."""
+        node = self.root
+        for key in keys:
+            node = node.items[key][1] if isinstance(node, Keyed) and key in node.items else None
+        return tuple(node.items) if isinstance(node, Keyed) else ()
+
+    def intact(self, *keys: str) -> bool:
+        """Whether nothing had to be cut out of what is under a key path."""
+        here, there = self.root, self.sound
+        for key in keys:
+            here = here.items[key][1] if isinstance(here, Keyed) and key in here.items else None
+            there = there.items[key][1] if isinstance(there, Keyed) and key in there.items else None
+        return here is there
+
+    def validate(self, shape: type[S]) -> S | None:
+        """The sound part of the document in its shape, or None if nothing of it is; faults are recorded."""
+        self._refuse_nothing()
+        first = True
+        while self.sound is not None:
+            try:
+                return shape.model_validate(plain(self.sound))
+            except ValidationError as error:
+                faults = in_words(error, shape)
+            if first:
+                for fault in faults:
+                    self.fault(fault.steps, fault.message, fault.allowed)
+            self._cut(_part(self.sound, fault, first=first) for fault in faults)
+            first = False
+        return None
+
+    def _refuse_nothing(self) -> None:
+        """Faults for keys without a value: in these files nothing means nothing."""
+        if self.root is not None:
+            empty = list(_empty(self.root, ()))
+            for steps in empty:
+                self.fault(steps, "has no value", "a value, or leave the key out")
+            self._cut(empty)
+
+    def _cut(self, parts: Iterable[Steps]) -> None:
+        parts = set(parts)
+        self.sound = None if () in parts or self.sound is None else cut(self.sound, parts)
+
+
+def resolve(root: Node | None, steps: Steps) -> tuple[Steps, str | None, int]:
+    """The steps that exist, how the file would write them (with those that do not: as a missing key), and the line.
+
+    A position in something that is no list is skipped: one item may stand for a list of one.
+    """
+    taken: list[Step] = []
+    key, line, node = "", 1 if root is None else root.line, root
+    for position, step in enumerate(steps):
+        if isinstance(node, Keyed) and step in node.items:
+            line, node = node.items[str(step)]
+            key = f"{key}.{step}" if key else str(step)
+        elif isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
+            original, node = node.items[step]
+            key, line = f"{key}[{original}]", node.line
+        elif isinstance(step, int):
+            continue
+        else:
+            if isinstance(node, Keyed) and position == len(steps) - 1:
+                key = f"{key}.{step}" if key else str(step)
+            break
+        taken.append(step)
+    return tuple(taken), key or None, line
+
+
+def cut(node: Node, parts: set[Steps]) -> Node:
+    """The tree without the given parts; subtrees that lose nothing stay the same objects."""
+    if not parts or isinstance(node, Scalar):
+        return node
+    below: dict[Step, set[Steps]] = {}
+    for part in parts:
+        below.setdefault(part[0], set()).add(part[1:])
+    if isinstance(node, Keyed):
+        kept = {
+            key: (line, cut(value, below.get(key, set())))
+            for key, (line, value) in node.items.items()
+            if () not in below.get(key, set())
+        }
+        return Keyed(items=kept, line=node.line, size=node.size)
+    items = tuple(
+        (original, cut(item, below.get(position, set())))
+        for position, (original, item) in enumerate(node.items)
+        if () not in below.get(position, set())
+    )
+    return Listing(items=items, line=node.line, size=node.size)
+
+
+def _part(root: Node, fault: Fault, *, first: bool) -> Steps:
+    """What to cut out for a fault: the unknown key, else the item of a list or the entry's key that it lies in.
+
+    Later rounds see only what earlier cuts left incomplete; then that goes.
+    """
+    steps = resolve(root, fault.steps)[0]
+    if not first or fault.unknown:
+        return steps
+    position = next((n for n, step in enumerate(steps) if isinstance(step, int)), None)
+    return steps[:3] if position is None else steps[: position + 1]
+
+
+def _empty(node: Node, steps: Steps) -> Iterator[Steps]:
+    """The places below a node that have no value."""
+    match node:
+        case Scalar():
+            if node.value is None:
+                yield steps
+        case Listing():
+            for position, (_, item) in enumerate(node.items):
+                yield from _empty(item, (*steps, position))
+        case Keyed():
+            for key, (_, value) in node.items.items():
+                yield from _empty(value, (*steps, key))
