@@ -47,6 +47,9 @@ $(VENV)/.dev: $(INPUTS) | $(BIN)/python
 test-packages:
 	@sh tools/debian-packages tests/apt-packages.txt
 
+bench: $(VENV)/.dev  ## gtm beside other name servers, in one run (root; BENCH_ARGS=--help says more)
+	@exec $(BIN)/python bench/dns.py $(BENCH_ARGS)
+
 constraints:  ## resolve every extra anew and pin what came out
 	@sh tools/environment $(VENV)-constraints
 	$(VENV)-constraints/bin/python -m pip install --quiet hatchling editables '.[web,bgp,cloud,dataplane,dev]'
