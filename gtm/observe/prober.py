@@ -1,0 +1,166 @@
+"""The prober: runs every target's probe when it is due and reports each result."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from gtm.model.check import Check, Target
+from gtm.model.health import Result
+from gtm.observe.counters import Counters
+from gtm.observe.outcome import Outcome, Reason
+from gtm.observe.probe import Prepared, prepare
+from gtm.observe.schedule import RATE_MIN_PER_S, Schedule
+
+CONCURRENCY_MAX = 2000
+FILES_KEPT = 200  # descriptors left to the rest of the process
+TICK_S = 0.005
+STAMP_STEP_S = 1e-6
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Entry:
+    check: Check
+    probe: Prepared
+    task: asyncio.Task[None] | None = None
+
+
+class Prober:
+    """Probes targets until it is cancelled and calls `on_result` for each result, in the loop that runs it.
+
+    Intervals are counted on the monotonic `clock`, so a step of the wall clock moves no probe; `wall` only stamps
+    results, each later than the one before. Faults on this side (Reason.OURS) are counted and tried again, never
+    reported: they say nothing of a target. `random` spreads and jitters; give a seeded one for a repeatable schedule.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[Target, Check],
+        on_result: Callable[[Target, Result], None],
+        *,
+        concurrency_max: int | None = None,
+        random: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        prepare: Callable[[Target, Check], Prepared] = prepare,
+    ) -> None:
+        self.counters = Counters()
+        self._on_result = on_result
+        self._limit = concurrency_max or concurrency()
+        self._clock = clock
+        self._wall = wall
+        self._prepare = prepare
+        self._schedule = Schedule(random or Random().random)
+        self._entries: dict[Target, _Entry] = {}
+        self._unseen: set[Target] = set()
+        self._all_seen = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._asleep_until_s = math.inf
+        self._stamp_s = -math.inf
+        self.update(targets)
+
+    async def run(self) -> None:
+        """Probe until cancelled; then every probe is cancelled and its socket closed. Raises what `on_result` raises."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                now_s = self._clock()
+                for target, due_s in self._schedule.take(now_s, self._limit - self.counters.running):
+                    self.counters.start(max(0.0, now_s - due_s))
+                    entry = self._entries[target]
+                    entry.task = group.create_task(self._probe(target, entry))
+                    # Not in a finally of the task: one that is cancelled before its first step never enters it.
+                    entry.task.add_done_callback(self._freed)
+                await self._pause()
+
+    def update(self, targets: Mapping[Target, Check]) -> None:
+        """Probe these from now on: what did not change keeps its schedule, what is new or changed is probed at once."""
+        for target in [t for t, entry in self._entries.items() if targets.get(t) != entry.check]:
+            task = self._entries.pop(target).task
+            if task is not None:
+                task.cancel()
+        fresh = self._schedule.replace(targets, self._clock())
+        for target in fresh:
+            check = targets[target]
+            self._entries[target] = _Entry(check=check, probe=self._prepare(target, check))
+        self._unseen = (self._unseen & targets.keys()) | fresh
+        self._note_seen()
+        self._wake.set()
+
+    async def first_round(self, timeout_s: float | None = None) -> bool:
+        """Whether every target has had a result; waits for it, at most `timeout_s` (by default what it can take)."""
+        try:
+            async with asyncio.timeout(self._round_s() if timeout_s is None else timeout_s):
+                await self._all_seen.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _probe(self, target: Target, entry: _Entry) -> None:
+        outcome = await entry.probe()
+        if self._entries.get(target) is not entry:
+            return
+        entry.task = None
+        self.counters.end(outcome)
+        now_s = self._clock()
+        if outcome.reason is Reason.OURS:
+            self._wake_before(self._schedule.retry(target, now_s))
+            return
+        self._wake_before(self._schedule.done(target, now_s))
+        self._unseen.discard(target)
+        self._on_result(target, self._result(outcome))
+        self._note_seen()
+
+    def _result(self, outcome: Outcome) -> Result:
+        """The outcome, stamped. A wall clock that is set back must not make new results look older than old ones."""
+        self._stamp_s = max(self._wall(), self._stamp_s + STAMP_STEP_S)
+        return Result(at_s=self._stamp_s, ok=outcome.ok, took_s=outcome.took_s, detail=outcome.detail)
+
+    def _freed(self, _task: asyncio.Task[None]) -> None:
+        if self.counters.running >= self._limit:
+            self._wake.set()
+        self.counters.running -= 1
+
+    def _wake_before(self, due_s: float) -> None:
+        if due_s < self._asleep_until_s:
+            self._wake.set()
+
+    def _note_seen(self) -> None:
+        if self._unseen:
+            self._all_seen.clear()
+        else:
+            self._all_seen.set()
+
+    async def _pause(self) -> None:
+        """Sleep until something is due, or has changed."""
+        full = self.counters.running >= self._limit
+        self._asleep_until_s = math.inf if full else self._schedule.wake_s()
+        if math.isinf(self._asleep_until_s):
+            await self._wake.wait()
+            return
+        # A tick is the least sleep: at a high rate several starts share one turn of this loop.
+        delay_s = max(self._asleep_until_s - self._clock(), TICK_S)
+        alarm = asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
+
+    def _round_s(self) -> float:
+        """How long a round can take if every probe runs into its timeout."""
+        slowest_s = max((entry.check.cadence.timeout_s for entry in self._entries.values()), default=0.0)
+        turns = math.ceil(len(self._entries) / self._limit)
+        return len(self._entries) / RATE_MIN_PER_S + turns * slowest_s + 1.0
+
+
+def concurrency() -> int:
+    """How many probes may run at once: CONCURRENCY_MAX, or what the limit on open files leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONCURRENCY_MAX
+    return max(8, min(CONCURRENCY_MAX, soft - FILES_KEPT))
