@@ -50,6 +50,11 @@ test-packages:
 bench: $(VENV)/.dev  ## gtm beside other name servers, in one run (root; BENCH_ARGS=--help says more)
 	@exec $(BIN)/python bench/dns.py $(BENCH_ARGS)
 
+schema: $(VENV)/.run  ## write the JSON Schemas of the deployment files into docs/schema
+	@mkdir -p docs/schema
+	@$(BIN)/python -c 'from pathlib import Path; from gtm.config.schema import render_schemas; \
+	[Path("docs/schema", name).write_text(text) for name, text in render_schemas().items()]'
+
 constraints:  ## resolve every extra anew and pin what came out
 	@sh tools/environment $(VENV)-constraints
 	$(VENV)-constraints/bin/python -m pip install --quiet hatchling editables '.[web,bgp,cloud,dataplane,dev]'
