@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" for the known word nearest to `word`, or nothing if none is near."""
+    """The words `; did you mean X?` for the known word nearest to `word`, or nothing if none is near."""
     by_fold = {each.casefold().replace("_", "-"): each for each in known}
     near = get_close_matches(word[:80].casefold().replace("_", "-"), by_fold, n=1, cutoff=0.6)
     return f"; did you mean {by_fold[near[0]]}?" if near else ""

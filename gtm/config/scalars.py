@@ -1,4 +1,4 @@
-"""Single values of deployment files and command lines -> typed objects. Each raises Unfit, which says what is allowed."""
+"""Single values of deployment files and command lines -> typed objects; or Unfit, which says what is allowed."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ JITTER_MAX = 0.5
 BODY_MAX = 1000
 
 _RANGE = re.compile(r"([0-9]{3})(?:\.\.([0-9]{3}))?")
+_REQUEST_PATH = re.compile(r"/[!-~]{0,2000}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 5.6.2
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "upgrade", "expect"))
@@ -52,13 +53,7 @@ def _jitter(value: object) -> float:
 
 
 def _path(value: object) -> str:
-    if (
-        isinstance(value, str)
-        and value.startswith("/")
-        and value.isascii()
-        and value.isprintable()
-        and " " not in value
-    ):
+    if isinstance(value, str) and _REQUEST_PATH.fullmatch(value):
         return value
     raise Unfit(f"{shown(value)} is not a request path", "a path that starts with / (%20 for a space)")
 

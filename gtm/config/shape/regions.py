@@ -18,6 +18,7 @@ SHARE_SCHEMA = {
     ]
 }
 Share = Annotated[float, Read(share, **SHARE_SCHEMA)]
+OptionalShare = Annotated[float | None, Read(share, **SHARE_SCHEMA)]
 
 
 class RegionShape(Shape):
@@ -25,7 +26,7 @@ class RegionShape(Shape):
 
     latitude: float = Field(ge=-90, le=90, allow_inf_nan=False, description="Degrees north (WGS 84).")
     longitude: float = Field(ge=-180, le=180, allow_inf_nan=False, description="Degrees east (WGS 84).")
-    share: Annotated[float | None, Read(share, **SHARE_SCHEMA)] = Field(
+    share: OptionalShare = Field(
         default=None, description="The share of all traffic that this region is expected to take."
     )
     capacity: float | None = Field(

@@ -212,7 +212,7 @@ class SteeringFile(Shape):
     )
     names: dict[str, NameShape] = Field(
         default_factory=dict,
-        description='Steered names by owner: relative to the zone, absolute with a dot at the end, or "@" for the apex.',
+        description='Steered names by owner: relative to the zone, absolute with a dot at its end, or "@", the apex.',
         json_schema_extra={"default": {}},
     )
     expect: tuple[ExpectShape, ...] = Field(

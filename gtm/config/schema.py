@@ -1,0 +1,43 @@
+"""JSON Schemas of the deployment files, for editors: generated from the very models that check them (`make schema`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gtm.config.shape.base import Shape
+from gtm.config.shape.checks import ChecksFile
+from gtm.config.shape.node import NodeFile
+from gtm.config.shape.regions import RegionsFile
+from gtm.config.shape.steering import SteeringFile
+
+FILES: dict[str, tuple[str, type[Shape]]] = {
+    "gtm.schema.json": ("gtm.yaml", NodeFile),
+    "regions.schema.json": ("geodata/regions.yaml", RegionsFile),
+    "checks.schema.json": ("probes/checks.yaml", ChecksFile),
+    "steering.schema.json": ("zones/NAME.yaml", SteeringFile),
+}
+
+
+def render_schemas() -> dict[str, str]:
+    """The text of each schema (JSON Schema 2020-12) by file name, as kept in docs/schema."""
+    return {name: _render(title, shape) for name, (title, shape) in FILES.items()}
+
+
+def _render(title: str, shape: type[Shape]) -> str:
+    found = shape.model_json_schema()
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(found), "title": title}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tidy(node: Any) -> Any:
+    """Without the library's titles, and without defaults that only mean that a key may be left out."""
+    if isinstance(node, list):
+        return [_tidy(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {name: _tidy(each) for name, each in value.items()} if key in ("properties", "$defs") else _tidy(value)
+        for key, value in node.items()
+        if not (key == "title" or (key == "default" and value is None))
+    }
