@@ -20,10 +20,10 @@ test: $(VENV)/.dev test-packages  ## install what the tests need and run them al
 	@exec $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, formatting, types and import contracts
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	@status=0; \
+	for check in 'ruff check --output-format concise .' 'ruff format --check .' mypy 'lint-imports --no-logo'; do \
+		echo "$$check"; $(BIN)/$$check || status=1; \
+	done; exit $$status
 
 format: $(VENV)/.dev  ## write files as `make lint` wants them
 	$(BIN)/ruff check --fix .
