@@ -1,0 +1,141 @@
+"""From places and the networks that rules name to classes and ECS scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gtm.geo.nest import nest, unusable
+from gtm.geo.space import PlaceSpace
+from gtm.geo.steps import Blocks, Steps, blocks, levelled, paired
+from gtm.model.address import IPNetwork
+from gtm.model.classes import PAGE, ClassTable
+from gtm.model.errors import ConfigError
+from gtm.model.place import Locus
+
+LEAVES_MAX = PAGE
+PAGES_MAX = 0x8000 - 1
+CLASSES_MAX = 0x10000
+
+_Words = npt.NDArray[np.uint16]
+
+
+def classify(
+    space: PlaceSpace, rule_networks: Iterable[IPNetwork], class_of: Callable[[Locus], Hashable], key: str
+) -> ClassTable:
+    """The class table of a space: addresses whose loci `class_of` maps to equal values are one class.
+
+    `rule_networks` are the networks that policies name; they cut the space, and a Locus has those around it. Classes
+    are numbered as they are first met, IPv4 before IPv6, from address 0 upwards. The tables are numpy arrays: pass
+    them through the table file for a copy that reads without numpy.
+
+    IPv4 splits below a /24 have pages of their own. Where there are more of them than fit, those that come from the
+    databases alone are levelled: the class that most addresses of the /24 have is given to all of it.
+    Raises ConfigError for a rule network that cannot be told apart and where a limit is passed.
+    """
+    rules = list(dict.fromkeys(rule_networks))
+    for network in rules:
+        if (why := unusable(network)) is not None:
+            raise ConfigError(why, file="policy rules", key=str(network))
+    classes = _Classes(class_of)
+    cuts = [_classed(space, rules, version, classes) for version in (4, 6)]
+    four, six = (blocks(cut) for cut in cuts)
+    if _split(four) > PAGES_MAX:
+        four = blocks(_levelled4(four, rules, space))
+    leaves: dict[tuple[int, int], int] = {}
+    words4, words6 = _leaves(four, leaves), _leaves(six, leaves)
+    _limit(len(classes.loci), CLASSES_MAX, "classes of client networks")
+    _limit(len(leaves), LEAVES_MAX, "pairs of class and ECS scope")
+    _limit(_split(four), PAGES_MAX, "/24 networks split by rules and overrides longer than /24")
+    leaves24, pages = _table4(four, words4)
+    return ClassTable(
+        key=key,
+        leaves24=_readable(leaves24, "H"),
+        pages=_readable(pages, "H"),
+        leaves=tuple(leaves),
+        starts6=_readable(six.starts, "Q"),
+        leaves6=_readable(words6, "H"),
+        loci=tuple(classes.loci),
+    )
+
+
+def _limit(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise ConfigError(f"{count} {what}", file="policy rules", allowed=f"at most {most}")
+
+
+class _Classes:
+    """Class numbers by what `class_of` says, and one member of each class."""
+
+    def __init__(self, class_of: Callable[[Locus], Hashable]) -> None:
+        self._class_of = class_of
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[Locus, int] = {}
+        self.loci: list[Locus] = []
+
+    def number(self, locus: Locus) -> int:
+        """The locus's class; a new one if it is the first of its kind."""
+        known = self._known.get(locus)
+        if known is None:
+            known = self._numbers.setdefault(self._class_of(locus), len(self._numbers))
+            if known == len(self.loci):
+                self.loci.append(locus)
+            self._known[locus] = known
+        return known
+
+
+def _classed(space: PlaceSpace, rules: Sequence[IPNetwork], version: int, classes: _Classes) -> Steps:
+    """The class of every address of one family."""
+    within = nest(rules, version)
+    both, pairs = paired(space.four if version == 4 else space.six, within.steps)
+    around: Mapping[int, frozenset[IPNetwork]] = {
+        number: frozenset(rules[i] for i in within.around(number)) for number in {n for _, n in pairs}
+    }
+    numbers = [classes.number(Locus(place=space.sites[a].place, networks=around[b])) for a, b in pairs]
+    return both.mapped(np.array(numbers, np.int64)[both.values])
+
+
+def _split(four: Blocks) -> int:
+    """How many /24s hold more than one block."""
+    return len(np.unique(four.starts[four.lengths > 24] >> np.uint64(8)))
+
+
+def _levelled4(four: Blocks, rules: Sequence[IPNetwork], space: PlaceSpace) -> Steps:
+    """The classes with every /24 levelled but those that rules or overrides longer than /24 lie in."""
+    fine = [n for n in (*rules, *space.fine) if n.version == 4 and n.prefixlen > 24]
+    kept = np.unique(np.array([int(n.network_address) >> 8 for n in fine], np.uint64))
+    split = (four.lengths > 24) & np.isin(four.starts >> np.uint64(8), kept)
+    # What is kept takes part as though it were no split at all.
+    shown = np.where(split, 24, four.lengths)
+    return levelled(Blocks(width=32, starts=four.starts, lengths=shown, values=four.values), 24)
+
+
+def _leaves(cut: Blocks, leaves: dict[tuple[int, int], int]) -> _Words:
+    """The leaf number of each block, numbering the new (class, scope) pairs in `leaves` as they are first met."""
+    codes = cut.values * 256 + cut.lengths
+    distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    numbers = np.empty(len(distinct), np.int64)
+    for i in np.argsort(first, kind="stable"):
+        pair = (int(distinct[i]) // 256, int(distinct[i]) % 256)
+        numbers[i] = leaves.setdefault(pair, len(leaves))
+    return np.minimum(numbers, 0xFFFF).astype(np.uint16)[inverse]
+
+
+def _table4(four: Blocks, words: _Words) -> tuple[_Words, _Words]:
+    """The 2**24 words by /24, and the pages: 256 words for each split one."""
+    long = four.lengths > 24
+    pages = np.repeat(words[long], 1 << (32 - four.lengths[long]))
+    nets = (four.starts >> np.uint64(8)).astype(np.int64)
+    keep = ~long
+    keep[1:] |= long[1:] & (nets[1:] != nets[:-1])
+    keep[:1] = True
+    word = words.astype(np.int64)
+    word[keep & long] = PAGE + np.arange(int((keep & long).sum()))
+    counts = 1 << np.maximum(24 - four.lengths[keep], 0)
+    return np.repeat(word[keep].astype(np.uint16), counts), pages
+
+
+def _readable(array: npt.NDArray[np.uint16] | npt.NDArray[np.uint64], code: str) -> memoryview:
+    return memoryview(np.ascontiguousarray(array)).cast("B").cast(code)  # type: ignore[call-overload]
