@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gtm.decide.effective import effective
@@ -25,10 +25,14 @@ PRESUMED = SERVING | {Health.UNKNOWN}  # unknown is not down
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A plan with the snapshot it was made of: what the next decision may build on."""
+    """A plan with the snapshot it was made of: what the next decision may build on.
+
+    `touched` names the pools that were planned anew; the others are the earlier decision's.
+    """
 
     snapshot: Snapshot
     plan: Plan
+    touched: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +63,13 @@ def decide(snapshot: Snapshot, earlier: Decision | None = None, dependents: Depe
     deployment = snapshot.deployment
     orders = active(snapshot)
     if earlier is not None and earlier.snapshot.deployment is deployment and dependents is not None:
-        names: Iterable[str] = touched(earlier.snapshot, snapshot, dependents)
+        names = touched(earlier.snapshot, snapshot, dependents)
         pools = dict(earlier.plan.pools)
     else:
-        names, pools = deployment.pools, {}
+        names, pools = frozenset(deployment.pools), {}
     for name in names:
         pools[name] = plan_pool(deployment.pools[name], snapshot, orders, _earlier_pool(earlier, name))
-    return Decision(snapshot=snapshot, plan=Plan(revision=snapshot.revision, pools=pools))
+    return Decision(snapshot=snapshot, plan=Plan(revision=snapshot.revision, pools=pools), touched=names)
 
 
 def active(snapshot: Snapshot) -> tuple[Override, ...]:
@@ -73,7 +77,7 @@ def active(snapshot: Snapshot) -> tuple[Override, ...]:
     return tuple(override for override in snapshot.overrides if override.active(snapshot.now_s))
 
 
-def touched(before: Snapshot, after: Snapshot, dependents: Dependents) -> set[str]:
+def touched(before: Snapshot, after: Snapshot, dependents: Dependents) -> frozenset[str]:
     """The pools whose inputs differ between two snapshots of one deployment."""
     changed = (target for target, judgement in after.judgements.items() if _health(before, target) != judgement.health)
     pools = {pool for target in changed for pool in dependents.of_target.get(target, ())}
@@ -82,7 +86,7 @@ def touched(before: Snapshot, after: Snapshot, dependents: Dependents) -> set[st
             pools.add(override.subject.name)
         else:
             pools.update(dependents.of_region.get(override.subject.name.split("/")[0], ()))
-    return pools & after.deployment.pools.keys()
+    return frozenset(pools & after.deployment.pools.keys())
 
 
 def _health(snapshot: Snapshot, target: Target) -> Health:
