@@ -30,6 +30,8 @@ _FLAGS = {bytes((rd, low)): bytes((0x84 | rd, 0)) for rd in (0, 1) for low in (0
 # OPT up to its options, for any payload size: (the largest answer, our own OPT). Only EDNS version 0, no unknown flags.
 _OPTS = {bytes((0x80 if do else 0, 0)): b"\x00\x00\x29\x04\xd0\x00\x00" + bytes((0x80 if do else 0, 0)) for do in (0, 1)}
 
+OPT_BYTES = 11  # an OPT record without options
+
 # RDLENGTH, OPTION-CODE 8, OPTION-LENGTH, FAMILY -> octets of address, where ECS is the only option (RFC 7871 6).
 _ECS = {
     bytes((0, size + 8, 0, 8, 0, size + 4, 0, family)): size
@@ -153,3 +155,17 @@ def responder(table: AnswerTable) -> Fast:
         return b"".join((ident, reply_flags, _AN_ONLY[count], question, records))
 
     return respond
+
+
+def plain_question(query: bytes) -> tuple[bytes, bytes] | None:
+    """(question, flags octets of OPT or b"") of a query that the fast path takes and that has no options; else None."""
+    end = query.find(0, 12) + 5
+    if end < 17 or query[2:4] not in _FLAGS:
+        return None
+    if query[4:12] == _BARE and len(query) == end:
+        return query[12:end], b""
+    do = query[end + 7 : end + 9]
+    expected = b"\x00\x00\x29" + query[end + 3 : end + 5] + _NONE + do + _NONE
+    if query[4:12] == _WITH_OPT and do in _OPTS and query[end:] == expected:
+        return query[12:end], do
+    return None

@@ -196,15 +196,13 @@ def _render(table: AnswerTable, asked: Query, found: Answer, scope: int, limit_b
     flags = _flags(asked, found.rcode)
     if found.authoritative:
         flags |= header.AA
-    if not (_fill(composer, 1, found.answer) and _fill(composer, 2, found.authority)) or not _fill(composer, 3, found.additional[: found.glue]):
-        flags |= header.TC
-    else:
+    needed = ((1, found.answer), (2, found.authority), (3, found.additional[: found.glue]))
+    if all(composer.add(section, *rrs) for section, rrsets in needed for rrs in rrsets):
         for rrs in found.additional[found.glue :]:
             composer.add(3, *rrs)
+    else:
+        flags |= header.TC
     if opt:
         composer.add_raw(opt)
     return composer.finish(asked.head.ident, flags)
 
-
-def _fill(composer: Composer, section: int, rrsets: list[Rrs]) -> bool:
-    return all(composer.add(section, *rrs) for rrs in rrsets)

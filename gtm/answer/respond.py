@@ -6,13 +6,15 @@ The fast path is tried first. Answers of the full path that depend on nothing bu
 
 from __future__ import annotations
 
-from gtm.answer.fast import PLAIN_MAX, responder
+from gtm.answer.fast import OPT_BYTES, PLAIN_MAX, plain_question, responder
 from gtm.answer.full import respond_full
 from gtm.answer.table import AnswerTable
 
 MEMO_MAX = 100_000  # answers, some 300 octets each; only questions for names that exist are kept
-_ECS_ROOM = 4 + 4 + 16  # the largest client subnet option that the fast path may add
-_OPT_BYTES = 11
+_ECS_ROOM_BYTES = 4 + 4 + 16  # the largest client subnet option that the fast path may add
+_TC = 0x02
+_IN = b"\x00\x01"
+_LASTING = frozenset({0, 3})  # NOERROR and NXDOMAIN: what zones say, not what went wrong with a query
 
 
 def respond(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool = False) -> bytes | None:
@@ -21,7 +23,7 @@ def respond(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: 
     `source` is the packed address it came from (4 or 16 octets), `seed` that of the time step (see pick.seed_at).
     """
     reply = respond_full(table, query, source, seed, tcp=tcp)
-    if reply is not None and len(reply) <= PLAIN_MAX - _ECS_ROOM:
+    if reply is not None and len(reply) <= PLAIN_MAX - _ECS_ROOM_BYTES:
         _learn(table, query, reply)
     return reply
 
@@ -33,15 +35,13 @@ def answer(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: b
 
 def _learn(table: AnswerTable, query: bytes, reply: bytes) -> None:
     """Keep an answer for the fast path, if the query was plain and the answer is the same for every client."""
-    end = query.find(0, 12) + 5
-    bare = query[4:12] == b"\x00\x01\x00\x00\x00\x00\x00\x00" and len(query) == end
-    edns = query[4:12] == b"\x00\x01\x00\x00\x00\x00\x00\x01" and len(query) == end + _OPT_BYTES
-    if not (bare or edns) or len(table.static) >= MEMO_MAX or reply[2] & 0x02:
+    plain = plain_question(query)
+    if plain is None or len(table.static) >= MEMO_MAX or reply[2] & _TC or reply[3] & 15 not in _LASTING:
         return
-    owner = query[12 : end - 4].lower()
-    if not table.authority.memoable(owner, int.from_bytes(query[end - 4 : end - 2], "big")):
+    question, do = plain
+    owner = question[:-4].lower()
+    if question[-2:] != _IN or not table.authority.memoable(owner, question[-4] << 8 | question[-3]):
         return
-    body = reply[end : len(reply) - (_OPT_BYTES if edns else 0)]
-    flags = tuple(bytes((reply[2] & 0xFE | rd, reply[3])) for rd in (0, 1))
-    do = query[end + 7 : end + 9] if edns else b""
-    table.static[owner + query[end - 4 : end] + do] = flags, reply[4:12], body
+    body = reply[12 + len(question) : len(reply) - (OPT_BYTES if do else 0)]
+    flags = (bytes((reply[2] & 0xFE, reply[3])), bytes((reply[2] | 1, reply[3])))
+    table.static[owner + question[-4:] + do] = flags, reply[4:12], body
