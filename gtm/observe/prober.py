@@ -65,7 +65,7 @@ class Prober:
         self.update(targets)
 
     async def run(self) -> None:
-        """Probe until cancelled; then every probe is cancelled and its socket closed. Raises what `on_result` raises."""
+        """Probe until cancelled; then every probe is cancelled too. Raises what `on_result` raises."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()

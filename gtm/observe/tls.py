@@ -91,7 +91,7 @@ class TlsChannel:
                 raise WrongTime(_certificate_words(error, self._name)) from error
             raise ProbeFault(Reason.TLS, _certificate_words(error, self._name)) from error
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-            raise ProbeFault(Reason.CLOSED, "closed in the TLS handshake") from error
+            raise ProbeFault(Reason.CLOSED, "connection closed in the TLS handshake") from error
         except ssl.SSLError as error:
             raise ProbeFault(Reason.TLS, _words(error)) from error
         return True
