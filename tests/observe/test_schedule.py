@@ -1,0 +1,166 @@
+"""The schedule, driven by an invented clock: what is due when, evenly, and never in bursts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gtm.model.check import Cadence, Check, Target, TcpProbe
+from gtm.observe.schedule import BURST_MAX, RATE_MIN_PER_S, RETRY_S, Schedule
+
+
+def check(interval_s: float = 10.0, jitter: float = 0.1, name: str = "tcp") -> Check:
+    return Check(name=name, port=1, probe=TcpProbe(), cadence=Cadence(interval_s=interval_s, jitter=jitter))
+
+
+def targets(count: int, what: Check | None = None) -> dict[Target, Check]:
+    what = what or check()
+    return {Target(check=what.name, address=IPv4Address(0x7F000001 + i)): what for i in range(count)}
+
+
+def schedule(wanted: Mapping[Target, Check], now_s: float = 0.0, seed: int = 1) -> Schedule:
+    made = Schedule(Random(seed).random)
+    made.replace(wanted, now_s)
+    return made
+
+
+def starts(made: Schedule, until_s: float, *, took_s: float = 0.0, room: int = 10**9) -> list[tuple[float, Target]]:
+    """Every start up to a time, if each probe takes `took_s`; the clock goes from event to event."""
+    seen: list[tuple[float, Target]] = []
+    out: list[tuple[float, Target]] = []
+    now_s = made.wake_s()
+    while now_s <= until_s:
+        while out and out[0][0] <= now_s:
+            made.done(out.pop(0)[1], now_s)
+        for target, due_s in made.take(now_s, room):
+            assert due_s <= now_s
+            seen.append((now_s, target))
+            out.append((now_s + took_s, target))
+        now_s = max(now_s + 1e-6, min(made.wake_s(), out[0][0] if out else math.inf))
+    return seen
+
+
+def test_new_targets_are_due_at_once_and_paced() -> None:
+    first = [at for at, _ in starts(schedule(targets(1000)), 0.6)]
+    assert len(first) >= 1000
+    assert first[999] <= 1000 / RATE_MIN_PER_S
+
+
+def test_the_second_round_is_spread_over_the_interval() -> None:
+    seen: dict[Target, list[float]] = {}
+    for at, target in starts(schedule(targets(100)), 10.5):
+        seen.setdefault(target, []).append(at)
+    second = sorted(times[1] for times in seen.values())
+    for tenth in range(10):
+        assert 8 <= sum(tenth <= at < tenth + 1 for at in second) <= 12
+
+
+@given(
+    count=st.integers(1, 30), interval_s=st.floats(1, 30), jitter=st.floats(0, 0.5), seed=st.integers(0, 999),
+    share=st.floats(0, 0.4),
+)  # fmt: skip
+def test_gaps_are_the_interval_less_at_most_the_jitter(
+    count: int, interval_s: float, jitter: float, seed: int, share: float
+) -> None:
+    made = schedule(targets(count, check(interval_s, jitter)), seed=seed)
+    seen: dict[Target, list[float]] = {}
+    for at, target in starts(made, 6 * interval_s, took_s=share * interval_s):
+        seen.setdefault(target, []).append(at)
+    slack_s = 30 / RATE_MIN_PER_S + 0.001  # a start may wait for its turn
+    for times in seen.values():
+        gaps = [b - a for a, b in pairwise(times[1:])]
+        assert all(interval_s * (1 - jitter) - slack_s <= gap <= interval_s + slack_s for gap in gaps)
+        assert len(times) >= 5
+
+
+def test_the_same_seed_gives_the_same_schedule() -> None:
+    assert starts(schedule(targets(20)), 60) == starts(schedule(targets(20)), 60)
+    assert starts(schedule(targets(20)), 60) != starts(schedule(targets(20), seed=2), 60)
+
+
+def test_a_target_that_is_out_is_never_due_again_until_given_back() -> None:
+    made = schedule(targets(1))
+    assert len(made.take(0.0, 10)) == 1
+    assert made.wake_s() == math.inf
+    assert made.take(1000.0, 10) == []
+    made.done(next(iter(targets(1))), 1000.0)
+    assert len(made.take(1000.0, 10)) == 1
+
+
+def test_after_a_long_stall_there_is_no_burst() -> None:
+    made = schedule(targets(5000))
+    starts(made, 30)
+    now_s = 300.0
+    caught_up = 0
+    for _ in range(1000):
+        taken = made.take(now_s, 10**9)
+        assert len(taken) <= BURST_MAX
+        caught_up += len(taken)
+        for target, _ in taken:
+            made.done(target, now_s)
+        now_s += 0.001
+    assert caught_up <= RATE_MIN_PER_S + BURST_MAX  # in one second
+    assert caught_up >= RATE_MIN_PER_S - BURST_MAX
+
+
+def test_a_long_steady_rate_is_not_held_back() -> None:
+    wanted = targets(30_000, check(10.0))
+    seen = starts(schedule(wanted), 20)
+    assert len(seen) >= 30_000 * 1.5
+
+
+def test_room_limits_what_is_taken_and_the_rest_stays_due() -> None:
+    made = schedule(targets(10))
+    now_s = 10 / RATE_MIN_PER_S
+    first = made.take(now_s, 3)
+    rest = made.take(now_s, 100)
+    assert (len(first), len(rest)) == (3, 7)
+    assert made.take(now_s, 0) == []
+
+
+def test_unchanged_targets_keep_their_schedule() -> None:
+    made, same = schedule(targets(10)), schedule(targets(10))
+    starts(made, 5)
+    starts(same, 5)
+    assert made.replace(targets(10), 5.0) == frozenset()
+    assert starts(made, 60) == starts(same, 60)
+
+
+def test_changed_and_new_targets_are_due_at_once_and_removed_ones_never() -> None:
+    made = schedule(targets(10))
+    starts(made, 5)
+    wanted = targets(12)
+    gone, changed, *_ = wanted
+    del wanted[gone]
+    wanted[changed] = check(20.0)
+    assert made.replace(wanted, 5.0) == {changed, *list(wanted)[-2:]}
+    soon = {target for _, target in starts(made, 5.01)}
+    assert {changed, *list(wanted)[-2:]} <= soon
+    assert gone not in {target for _, target in starts(made, 60)}
+
+
+def test_a_target_replaced_while_it_is_out_is_due_at_once() -> None:
+    made = schedule(targets(1))
+    made.take(0.0, 1)
+    made.replace(targets(1, check(20.0)), 1.0)
+    assert len(made.take(1.0, 1)) == 1
+
+
+def test_a_probe_that_could_not_be_made_is_due_again_soon() -> None:
+    made = schedule(targets(1))
+    ((target, _),) = made.take(0.0, 1)
+    assert made.retry(target, 0.5) == pytest.approx(0.5 + RETRY_S)
+
+
+def test_replacing_again_and_again_keeps_no_rubbish() -> None:
+    made = schedule(targets(50))
+    for turn in range(200):
+        made.replace(targets(50, check(10.0 + turn)), float(turn))
+    assert len(made._heap) == 50
