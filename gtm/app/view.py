@@ -75,7 +75,9 @@ def decision_of(deployment: Deployment, facts: Facts) -> Decision:
         judgements=facts.judgements,
         overrides=facts.overrides,
     )
-    remembered = Decision(snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good))
+    remembered = Decision(
+        snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good), touched=frozenset()
+    )
     return decide(snapshot, remembered)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from gtm.answer.authority import Authority
 from gtm.answer.table import AnswerTable, SteeredSet
 from gtm.geo import tablefile
-from gtm.model.classes import ClassTable
 from gtm.model.deployment import Deployment
 from gtm.model.errors import StoreError
 from gtm.publish.dns import sealed
@@ -48,12 +47,12 @@ class Publisher:
         self._key = key
         self._current = _current(self.folder)
 
-    def lay(self, deployment: Deployment, authority: Authority, index: Index, classes: ClassTable) -> Base:
-        """Write a deployment's files. Raises StoreError."""
+    def lay(self, deployment: Deployment, authority: Authority, index: Index, classes: Path) -> Base:
+        """Write a deployment's files; `classes` is its class table's, which is linked or copied. Raises StoreError."""
         zones = marshal.dumps((authority.dump(), {owner: dict(types) for owner, types in index.items()}))
-        table = self.folder / f"classes-{classes.key}.table"
+        table = self.folder / f"classes-{classes.stem}"
         if not table.exists():
-            tablefile.save(table, classes)
+            _link(classes, table)
         return Base(
             authority=self._write("authority", zones),
             classes=table.name,
@@ -110,7 +109,7 @@ def load(state: Path, earlier: Loaded | None = None) -> Loaded:
         authority, names, static = earlier.table.authority, earlier.table.names, earlier.table.static
     else:
         dumped, index = _plain(folder / manifest.authority, "authority")
-        authority, names, static = Authority.load(dumped, index), names_of(index), {}
+        authority, names, static = Authority.load(dumped), names_of(index), {}
     if earlier is not None and before is not None and before.classes == manifest.classes:
         classes = earlier.table.classes
     else:
@@ -127,6 +126,17 @@ def load(state: Path, earlier: Loaded | None = None) -> Loaded:
         static=static,
     )
     return Loaded(manifest=manifest, table=table)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make the same file stand at `target` as well, as a link where the file system can."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        try:
+            sealed.replace(target, source.read_bytes())
+        except OSError as error:
+            raise StoreError(f"{source}: {error.strerror}") from error
 
 
 def _files(manifest: Manifest) -> tuple[str, ...]:

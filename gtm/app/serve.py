@@ -1,0 +1,137 @@
+"""`gtm serve`: a controller with its crew of DNS workers and, where the web extra is installed, the API process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import structlog
+
+from gtm.config.deployment import load
+from gtm.app.bundle import build
+from gtm.app.controller import Controller
+from gtm.app.crew import Crew, Role, hold, left_behind
+from gtm.app.nameserver.sockets import claim
+from gtm.model.address import Endpoint
+from gtm.model.errors import GtmError
+from gtm.model.node import Node
+from gtm.store.sqlite import Store
+
+log = structlog.get_logger()
+
+TEND_S = 0.5
+
+
+async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callable[[Node], None] | None = None) -> None:
+    """Serve a deployment folder until SIGTERM or SIGINT; `listen` overrides its addresses.
+
+    `ready` is called once all workers answer. Raises GtmError where it cannot start; then nothing is left running
+    that was not running before.
+    """
+    deployment = load(folder)
+    state = prepare(folder, deployment.node)
+    held = hold(state, "controller")
+    if not any(name.startswith("dns-") for name in left_behind(state)):
+        for endpoint in listen or deployment.node.listen:
+            claim(endpoint)
+    store = Store.open(state / "store.db")
+    bundle = await asyncio.to_thread(build, folder, state / "cache")
+    for warning in bundle.warnings:
+        log.warning("deployment", warning=warning)
+    controller = Controller(folder, state, bundle, store)
+    crew = Crew(state)
+    stopping = _stopping(controller)
+    try:
+        await controller.settle()
+        following = asyncio.create_task(controller.run(), name="controller")
+        await asyncio.to_thread(crew.muster, roles(controller.bundle.deployment.node, listen, state))
+        if ready is not None:
+            ready(controller.bundle.deployment.node)
+        await _tend(crew, controller, listen, stopping, following)
+    finally:
+        await asyncio.to_thread(crew.dismiss)
+        await controller.close()
+        store.close()
+        del held
+
+
+async def _tend(
+    crew: Crew,
+    controller: Controller,
+    listen: Sequence[Endpoint],
+    stopping: asyncio.Event,
+    following: asyncio.Task[None],
+) -> None:
+    """Keep the crew as the deployment wants it, until told to stop. Raises what the controller raised, if it fails."""
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), TEND_S)
+            break
+        if following.done():
+            await following
+        wanted = roles(controller.bundle.deployment.node, listen, crew.state)
+        try:
+            if wanted != crew.roles:
+                await asyncio.to_thread(crew.muster, wanted)
+            else:
+                await asyncio.to_thread(crew.tend)
+        except GtmError as error:
+            log.error("crew", reason=str(error))
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+def _stopping(controller: Controller) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; SIGHUP reloads."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, controller.reload)
+    return stopping
+
+
+def roles(node: Node, listen: Sequence[Endpoint], state: Path) -> tuple[Role, ...]:
+    """The processes that a node needs beside its controller."""
+    count = node.workers or len(os.sched_getaffinity(0))
+    addresses = [word for endpoint in listen or node.listen for word in ("--listen", str(endpoint))]
+    user = ["--user", node.user] if node.user is not None else []
+    workers = tuple(
+        Role(
+            name=f"dns-{slot}",
+            module="gtm.app.worker",
+            arguments=("--state", str(state), "--slot", str(slot), *addresses, *user),
+        )
+        for slot in range(count)
+    )
+    if node.api is None:
+        return workers
+    if find_spec("uvicorn") is None or find_spec("starlette") is None:
+        log.warning("api_off", reason="the web extra is not installed: pip install 'gtm[web]'")
+        return workers
+    return (
+        *workers,
+        Role(name="api", module="gtm.app.api", arguments=("--state", str(state), "--listen", str(node.api))),
+    )
+
+
+def prepare(folder: Path, node: Node) -> Path:
+    """The state folder, made if need be, and open to the account that workers become. Raises GtmError."""
+    state = (folder / node.state).resolve()
+    try:
+        for part in (state, state / "tables", state / "workers", state / "cache"):
+            part.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if node.user is not None and os.geteuid() == 0:
+                account = pwd.getpwnam(node.user)
+                os.chown(part, account.pw_uid, account.pw_gid)
+                part.chmod(0o2750)  # files made here later belong to the workers' group, and are readable by it
+    except KeyError:
+        raise GtmError(f"user {node.user} does not exist") from None
+    except OSError as error:
+        raise GtmError(f"state folder {state}: {error.strerror}") from error
+    return state
