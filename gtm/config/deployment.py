@@ -10,10 +10,12 @@ from gtm.config.build.context import Context
 from gtm.config.build.expectations import build_expectations
 from gtm.config.build.names import build_names
 from gtm.config.build.nodes import build_node
-from gtm.config.build.pools import build_pools
+from gtm.config.build.pools import build_pools, check_keys
 from gtm.config.build.regions import build_regions
 from gtm.config.document import Document
+from gtm.config.known import Known
 from gtm.config.shape.steering import SteeringFile
+from gtm.config.source import is_file, is_folder
 from gtm.config.zones import list_zones
 from gtm.model.deployment import Deployment
 from gtm.model.errors import ConfigError, ConfigErrors
@@ -33,7 +35,7 @@ def load(folder: Path) -> Deployment:
     errors begin with `folder` as given. Raises ConfigErrors with all faults of all files.
     """
     faults: list[ConfigError] = []
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ConfigErrors([ConfigError("is not a folder", file=str(folder), allowed="a deployment folder")])
     _refuse_yml(folder, faults)
     zones, steering = list_zones(folder, faults)
@@ -43,12 +45,11 @@ def load(folder: Path) -> Deployment:
     regions = build_regions(documents[REGIONS_FILE])
     checks = build_checks(documents[CHECKS_FILE], folder)
     context = Context(
-        regions=regions,
-        region_names=_written(documents[REGIONS_FILE], "regions"),
-        check_names=_written(documents[CHECKS_FILE], "checks"),
+        regions=_known(documents[REGIONS_FILE], "regions"),
+        checks=_known(documents[CHECKS_FILE], "checks"),
         zones=frozenset(zones),
     )
-    node = build_node(documents[NODE_FILE], folder, context.region_names, faults)
+    node = build_node(documents[NODE_FILE], folder, context.regions, faults)
     pools, names, expectations = _steering(steering, zones, context, faults)
     faults.extend(fault for document in documents.values() if document is not None for fault in document.faults)
     if faults:
@@ -70,8 +71,9 @@ def _steering(
         if document is None:  # removed since the folder was listed
             continue
         if zone not in zones:
-            allowed = f"{path.with_suffix('.zone')} beside it"
+            allowed = f"{path.stem}.zone beside it"
             faults.append(ConfigError(f"the zone {zone} has no master file", file=str(path), allowed=allowed))
+        check_keys(document, context)
         if (shape := document.validate(SteeringFile)) is not None:
             here = build_pools(document, shape, zone, context)
             pools.update((pool.name, pool) for pool in here.values())
@@ -82,13 +84,13 @@ def _steering(
     return pools, tuple(names), tuple(expectations)
 
 
-def _written(document: Document | None, key: str) -> tuple[str, ...]:
-    return () if document is None else document.written(key)
+def _known(document: Document | None, key: str) -> Known:
+    return Known() if document is None else document.known(key)
 
 
 def _refuse_yml(folder: Path, faults: list[ConfigError]) -> None:
     """Faults for files whose name is nearly right: a file that is not read must not look as though it were."""
     for name in (NODE_FILE, REGIONS_FILE, CHECKS_FILE):
         path = (folder / name).with_suffix(".yml")
-        if path.exists():
+        if is_file(path):
             faults.append(ConfigError("is not read", file=str(path), allowed=f"the name {name}"))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from gtm.config.known import Known
 from gtm.config.shape.base import Shape
 from gtm.config.source import read
 from gtm.config.words import Fault, in_words
@@ -16,6 +17,7 @@ from gtm.model.errors import ConfigError
 
 Step = str | int
 Steps = tuple[Step, ...]
+KEY_SHOWN_MAX = 80
 S = TypeVar("S", bound=Shape)
 
 
@@ -44,7 +46,9 @@ class Document:
         if root is not None and not isinstance(root, Keyed):
             faults.append(ConfigError("is not a mapping", file=str(path), line=root.line, allowed="key: value lines"))
             root = None
-        return cls(str(path), root, faults)
+        document = cls(str(path), root, faults)
+        document.refuse_nothing()
+        return document
 
     def fault(self, steps: Steps, message: str, allowed: str | None = None) -> None:
         """Records a fault at a place of the sound tree."""
@@ -55,24 +59,27 @@ class Document:
         """The line where a place of the sound tree is."""
         return resolve(self.sound, steps)[2]
 
-    def written(self, *keys: str) -> tuple[str, ...]:
-        """The keys under a key path, broken ones too: what may be referred to without a second complaint."""
-        node = self.root
-        for key in keys:
-            node = node.items[key][1] if isinstance(node, Keyed) and key in node.items else None
+    def known(self, key: str) -> Known:
+        """The names under a top key, as far as they can be told."""
+        if not isinstance(self.root, Keyed):
+            return Known(complete=False)
+        if key not in self.root.items:
+            return Known()
+        node = self.root.items[key][1]
+        return Known(names=tuple(node.items)) if isinstance(node, Keyed) else Known(complete=False)
+
+    def written(self, *steps: Step) -> tuple[str, ...]:
+        """The keys of a mapping, broken ones too."""
+        node = _twin(self.root, self.sound, steps)[0]
         return tuple(node.items) if isinstance(node, Keyed) else ()
 
-    def intact(self, *keys: str) -> bool:
-        """Whether nothing had to be cut out of what is under a key path."""
-        here, there = self.root, self.sound
-        for key in keys:
-            here = here.items[key][1] if isinstance(here, Keyed) and key in here.items else None
-            there = there.items[key][1] if isinstance(there, Keyed) and key in there.items else None
+    def intact(self, *steps: Step) -> bool:
+        """Whether nothing had to be cut out of what is at a place of the sound tree."""
+        here, there = _twin(self.root, self.sound, steps)
         return here is there
 
     def validate(self, shape: type[S]) -> S | None:
         """The sound part of the document in its shape, or None if nothing of it is; faults are recorded."""
-        self._refuse_nothing()
         first = True
         while self.sound is not None:
             try:
@@ -82,21 +89,34 @@ class Document:
             if first:
                 for fault in faults:
                     self.fault(fault.steps, fault.message, fault.allowed)
-            self._cut(_part(self.sound, fault, first=first) for fault in faults)
+            self.cut(_part(self.sound, fault, first=first) for fault in faults)
             first = False
         return None
 
-    def _refuse_nothing(self) -> None:
+    def refuse_nothing(self) -> None:
         """Faults for keys without a value: in these files nothing means nothing."""
         if self.root is not None:
             empty = list(_empty(self.root, ()))
             for steps in empty:
                 self.fault(steps, "has no value", "a value, or leave the key out")
-            self._cut(empty)
+            self.cut(empty)
 
-    def _cut(self, parts: Iterable[Steps]) -> None:
+    def cut(self, parts: Iterable[Steps]) -> None:
+        """Takes parts out of the sound tree."""
         parts = set(parts)
         self.sound = None if () in parts or self.sound is None else cut(self.sound, parts)
+
+
+def _twin(root: Node | None, sound: Node | None, steps: Steps) -> tuple[Node | None, Node | None]:
+    """What is at a place of the sound tree, as written and as left; None where there is nothing."""
+    for step in steps:
+        if isinstance(sound, Listing) and isinstance(root, Listing) and isinstance(step, int):
+            original, sound = sound.items[step]
+            root = dict(root.items)[original]
+        elif isinstance(step, str):
+            root = root.items[step][1] if isinstance(root, Keyed) and step in root.items else None
+            sound = sound.items[step][1] if isinstance(sound, Keyed) and step in sound.items else None
+    return root, sound
 
 
 def resolve(root: Node | None, steps: Steps) -> tuple[Steps, str | None, int]:
@@ -109,7 +129,7 @@ def resolve(root: Node | None, steps: Steps) -> tuple[Steps, str | None, int]:
     for position, step in enumerate(steps):
         if isinstance(node, Keyed) and step in node.items:
             line, node = node.items[str(step)]
-            key = f"{key}.{step}" if key else str(step)
+            key = _under(key, step)
         elif isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
             original, node = node.items[step]
             key, line = f"{key}[{original}]", node.line
@@ -117,10 +137,16 @@ def resolve(root: Node | None, steps: Steps) -> tuple[Steps, str | None, int]:
             continue
         else:
             if isinstance(node, Keyed) and position == len(steps) - 1:
-                key = f"{key}.{step}" if key else str(step)
+                key = _under(key, step)
             break
         taken.append(step)
     return tuple(taken), key or None, line
+
+
+def _under(key: str, step: Step) -> str:
+    """A key path one key longer; keys that are far too long are shown in part."""
+    shown = str(step) if len(str(step)) <= KEY_SHOWN_MAX else f"{str(step)[:KEY_SHOWN_MAX]}..."
+    return f"{key}.{shown}" if key else shown
 
 
 def cut(node: Node, parts: set[Steps]) -> Node:
@@ -146,7 +172,7 @@ def cut(node: Node, parts: set[Steps]) -> Node:
 
 
 def _part(root: Node, fault: Fault, *, first: bool) -> Steps:
-    """What to cut out for a fault: the unknown key, else the item of a list or the entry's key that it lies in.
+    """What to cut out for a fault: the item of a list that it lies in, else the key it is about.
 
     Later rounds see only what earlier cuts left incomplete; then that goes.
     """
@@ -154,7 +180,7 @@ def _part(root: Node, fault: Fault, *, first: bool) -> Steps:
     if not first or fault.unknown:
         return steps
     position = next((n for n, step in enumerate(steps) if isinstance(step, int)), None)
-    return steps[:3] if position is None else steps[: position + 1]
+    return steps if position is None else steps[: position + 1]
 
 
 def _empty(node: Node, steps: Steps) -> Iterator[Steps]:

@@ -31,11 +31,15 @@ def _render(title: str, shape: type[Shape]) -> str:
 
 
 def _tidy(node: Any) -> Any:
-    """Without the library's titles, and without defaults that only mean that a key may be left out."""
+    """Without the library's titles, and without the nulls that only mean that a key may be left out."""
     if isinstance(node, list):
         return [_tidy(each) for each in node]
     if not isinstance(node, dict):
         return node
+    if (options := node.get("anyOf")) and {"type": "null"} in options:
+        rest = [each for each in options if each != {"type": "null"}]
+        others = {key: value for key, value in node.items() if key != "anyOf"}
+        return _tidy({**rest[0], **others} if len(rest) == 1 else {**others, "anyOf": rest})
     return {
         key: {name: _tidy(each) for name, each in value.items()} if key in ("properties", "$defs") else _tidy(value)
         for key, value in node.items()

@@ -35,6 +35,22 @@ def read(path: Path) -> str | None:
     return decode(data, file)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be looked at; never raises."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that can be looked at; never raises."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def decode(data: bytes, file: str) -> str:
     """The text of UTF-8 bytes. Raises ConfigError with the line of the first byte or character that is not allowed."""
     try:

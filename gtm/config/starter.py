@@ -18,9 +18,10 @@ def init(folder: Path) -> tuple[Path, ...]:
     """
     with as_file(files("gtm.config") / "template") as template:
         entries = sorted(path.name for path in template.iterdir())
-        _refuse(folder, entries)
-        made = _missing(folder)
+        made: list[Path] = []
         try:
+            _refuse(folder, entries)
+            made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
             _place(template, folder, entries)
         except OSError as error:

@@ -101,7 +101,7 @@ class _Composer:
         """The node an alias stands for; it counts in full each time, so that copies of copies stay bounded."""
         named = self.anchors.get(anchor)
         if named is None:
-            raise ConfigError(f"*{anchor} refers to no earlier &{anchor}", file=self.file, line=line)
+            raise ConfigError(f"*{anchor[:64]} refers to no earlier &{anchor[:64]}", file=self.file, line=line)
         self.count(named.size, line)
         return named
 

@@ -32,7 +32,9 @@ def list_zones(folder: Path, faults: list[ConfigError]) -> tuple[dict[str, str],
             known: dict[str, str] | dict[str, Path] = masters if suffix == "zone" else steering
             if zone in known:
                 faults.append(
-                    ConfigError(f"is the zone {zone} again, after {known[zone]}", file=str(path), allowed="once")
+                    ConfigError(
+                        f"is the zone {zone} again, after {Path(known[zone]).name}", file=str(path), allowed="once"
+                    )
                 )
             elif suffix == "zone":
                 masters[zone] = str(path)

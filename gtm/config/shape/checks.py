@@ -65,7 +65,7 @@ def _statuses(value: object) -> tuple[int, int]:
         raise Unfit(f"{shown(value)} is not an HTTP status", allowed)
     low, high = int(found[1]), int(found[2] or found[1])
     if not 100 <= low <= high <= 599:
-        raise Unfit(f"{shown(value)} is not a range of HTTP statuses", allowed)
+        raise Unfit(f"{shown(value)} is not an HTTP status", allowed)
     return low, high
 
 

@@ -1,0 +1,17 @@
+"""What one zone's steering file may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from gtm.config.known import Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The deployment around a steering file: regions, checks, and all served zones (absolute)."""
+
+    regions: Known
+    checks: Known
+    zones: AbstractSet[str]

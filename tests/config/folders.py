@@ -1,0 +1,103 @@
+"""A small good deployment to change, and golden cases: files that are wrong, and all that is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gtm.config.deployment import load
+from gtm.model.errors import ConfigErrors
+
+GOLDEN = Path(__file__).parent / "golden"
+SAID = "gtm check"
+ABSENT = "(absent)"
+
+NODE = """\
+node: ns1
+region: us-east
+listen: [127.0.0.1:5300]
+"""
+REGIONS = """\
+regions:
+  us-east: {latitude: 39.04, longitude: -77.49, share: 60%}
+  eu-west: {latitude: 53.35, longitude: -6.26, share: 40%}
+"""
+CHECKS = """\
+checks:
+  web:
+    http: {port: 8080, path: /healthz}
+  mail:
+    tcp: {port: 25}
+"""
+STEERING = """\
+pools:
+  web:
+    check: web
+    us-east: [192.0.2.11, 192.0.2.12]
+    eu-west: [192.0.2.21]
+names:
+  www:
+    pool: web
+    steer:
+      - {from: BR, order: [us-east, nearest]}
+      - {order: nearest}
+expect:
+  - {ask: www A, from: BR, region: us-east}
+"""
+ZONE = """\
+@ 3600 IN SOA ns1 hostmaster 1 7200 900 1209600 300
+@ 3600 IN NS ns1
+ns1 3600 IN A 192.0.2.53
+"""
+GOOD: Mapping[str, str] = {
+    "gtm.yaml": NODE,
+    "geodata/regions.yaml": REGIONS,
+    "probes/checks.yaml": CHECKS,
+    "zones/lb.example.com.zone": ZONE,
+    "zones/lb.example.com.yaml": STEERING,
+}
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> Path:
+    """The folder, with the files in it."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def said(folder: Path) -> str:
+    """What loading the folder says, one fault a line, paths relative to the folder; "ok" if nothing."""
+    try:
+        load(folder)
+    except ConfigErrors as errors:
+        return "".join(f"{error}\n" for error in errors.errors).replace(f"{folder}/", "").replace(str(folder), "DIR")
+    return "ok\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A golden file: what it shows, the files that differ from the good deployment, and what must be said."""
+
+    about: str
+    files: Mapping[str, str]
+    expected: str
+
+    def deploy(self, folder: Path) -> Path:
+        """The folder, with the good deployment and this case's files in it."""
+        files = {**GOOD, **self.files}
+        return write(folder, {name: text for name, text in files.items() if text.strip() != ABSENT})
+
+    def render(self, outcome: str) -> str:
+        """The golden file's text with an outcome."""
+        sections = "".join(f"=== {name}\n{text}" for name, text in self.files.items())
+        return f"{self.about}{sections}=== {SAID}\n{outcome}"
+
+
+def read_case(path: Path) -> Case:
+    """The case in a golden file."""
+    about, *sections = path.read_text(encoding="utf-8").split("=== ")
+    files = dict(section.split("\n", 1) for section in sections)
+    return Case(about=about, expected=files.pop(SAID, ""), files=files)
