@@ -1,4 +1,4 @@
-"""A bundle: everything that follows from the deployment folder, checked and compiled, before anything of it is served."""
+"""A bundle: all that follows from the deployment folder, checked and compiled, before any of it is served."""
 
 from __future__ import annotations
 

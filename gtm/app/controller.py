@@ -1,4 +1,4 @@
-"""The controller: observes, decides, publishes. No client's query passes through it, and its death changes no answer."""
+"""The controller: observes, decides, publishes. No query passes through it, and its death changes no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller's children: DNS workers and the API process. They outlive it, and it takes over those that it finds."""
+"""The controller's children: DNS workers and the API. They outlive it, and it takes over those that it finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DNS worker: `python -m gtm.app.worker`. Answers from the tables in a state folder, whether or not a controller lives."""
+"""The DNS worker: `python -m gtm.app.worker`. Answers from the tables in a state folder, controller or not."""
 
 from __future__ import annotations
 

@@ -99,11 +99,11 @@ def classes() -> ClassTable:
     places = ("New York", "London", "Tokyo", "San Francisco")
     return ClassTable(
         key="test",
-        leaves24=leaves24,
-        pages=pages,
+        leaves24=memoryview(leaves24),
+        pages=memoryview(pages),
         leaves=tuple(leaves),
-        starts6=starts6,
-        leaves6=array("H", [0, 2, 4]),
+        starts6=memoryview(starts6),
+        leaves6=memoryview(array("H", [0, 2, 4])),
         loci=tuple(at(place) for place in places),
     )
 

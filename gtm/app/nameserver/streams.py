@@ -53,7 +53,7 @@ class Streams:
             except OSError:  # reset while waiting, or out of file numbers: the oldest makes room
                 self._close_oldest()
                 return
-            sock.setblocking(False)
+            sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) >= CONNECTIONS_MAX:
                 self._close_oldest()

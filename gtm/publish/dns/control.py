@@ -23,7 +23,7 @@ class Control:
     """The block of one state folder. One process, the controller, opens it with `writable`."""
 
     def __init__(self, state: Path, *, writable: bool = False) -> None:
-        """Map the block, making it if this is the writer. Raises StoreError if it is not there or not a control block."""
+        """Map the block; the writer makes it. Raises StoreError if it is not there or not a control block."""
         path = state / FILE
         try:
             if writable and (not path.exists() or path.stat().st_size != _BYTES):

@@ -16,6 +16,7 @@ from typing import Any
 from gtm.answer.authority import Authority
 from gtm.answer.table import AnswerTable, SteeredSet
 from gtm.geo import tablefile
+from gtm.model.classes import ClassTable
 from gtm.model.deployment import Deployment
 from gtm.model.errors import StoreError
 from gtm.publish.dns import sealed
@@ -65,7 +66,9 @@ class Publisher:
             sealed.write(path, kind, payload)
         return path.name
 
-    def publish(self, base: Base, deployment: Deployment, revision: int, sets: Sequence[SteeredSet], now_s: float) -> None:
+    def publish(
+        self, base: Base, deployment: Deployment, revision: int, sets: Sequence[SteeredSet], now_s: float
+    ) -> None:
         """Make a revision current: write its answers, replace the manifest, and wake everybody. Raises StoreError."""
         answers = f"answers-{revision}"
         sealed.write(self.folder / answers, "answers", marshal.dumps([tuple(one) for one in sets]))
@@ -113,7 +116,7 @@ def load(state: Path, earlier: Loaded | None = None) -> Loaded:
     if earlier is not None and before is not None and before.classes == manifest.classes:
         classes = earlier.table.classes
     else:
-        classes = tablefile.load(folder / manifest.classes)
+        classes = _classes(folder / manifest.classes)
     sets = tuple(map(SteeredSet._make, _plain(folder / manifest.answers, "answers")))
     table = AnswerTable(
         revision=manifest.revision,
@@ -161,6 +164,13 @@ def load_deployment(state: Path, manifest: Manifest) -> Deployment:
 def names_of(index: Index) -> dict[bytes, int]:
     """The fast path's index: lower-case owner + type + class IN -> set number."""
     return {owner + pack(">HH", rtype, 1): number for owner, types in index.items() for rtype, number in types.items()}
+
+
+def _classes(path: Path) -> ClassTable:
+    try:
+        return tablefile.load(path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
 
 
 def _plain(path: Path, kind: str) -> Any:  # noqa: ANN401 - marshal gives what was put in
