@@ -15,7 +15,7 @@ from gtm.model.health import Result
 from gtm.observe.counters import Counters
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared, prepare
-from gtm.observe.schedule import RATE_MIN_PER_S, Schedule
+from gtm.observe.schedule import RATE_FRESH_PER_S, Schedule
 
 CONCURRENCY_MAX = 2000
 FILES_KEPT = 200  # descriptors left to the rest of the process
@@ -155,7 +155,7 @@ class Prober:
         """How long a round can take if every probe runs into its timeout."""
         slowest_s = max((entry.check.cadence.timeout_s for entry in self._entries.values()), default=0.0)
         turns = math.ceil(len(self._entries) / self._limit)
-        return len(self._entries) / RATE_MIN_PER_S + turns * slowest_s + 1.0
+        return len(self._entries) / RATE_FRESH_PER_S + turns * slowest_s + 1.0
 
 
 def concurrency() -> int:

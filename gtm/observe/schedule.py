@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gtm.model.check import Check, Target
 
-RATE_MIN_PER_S = 2000.0
+RATE_FRESH_PER_S = 2000.0
 BURST_MAX = 20
 RETRY_S = 1.0
 
@@ -27,8 +27,8 @@ class Schedule:
 
     A target is due at most its interval after it was due last, earlier by up to `jitter` of it, so a failure is seen
     within fall x interval + timeout. The probes of a round are spread evenly over the interval. Starts are paced:
-    never more than BURST_MAX at once nor twice the steady rate (at least RATE_MIN_PER_S) over time, whatever became
-    due meanwhile. A target that was taken is not due again until it is given back.
+    never more than BURST_MAX at once, nor over time more than RATE_FRESH_PER_S, at which new targets begin, and twice
+    the steady rate, whatever became due meanwhile. A target that was taken is not due again until it is given back.
     `random` gives numbers from 0 up to 1.
     """
 
@@ -39,7 +39,7 @@ class Schedule:
         self._slots: dict[Target, _Slot] = {}
         self._heap: list[tuple[float, int, Target]] = []
         self._ticket = 0
-        self._pace_s = 1 / RATE_MIN_PER_S
+        self._pace_s = 1 / RATE_FRESH_PER_S
         self._clear_s = -math.inf  # when the starts made so far would have happened at an even pace
 
     def replace(self, targets: Mapping[Target, Check], now_s: float) -> frozenset[Target]:
@@ -53,9 +53,9 @@ class Schedule:
             # is spread, however quickly the first one went.
             gap_s = check.cadence.interval_s * (index + self._random()) / len(fresh)
             self._slots[target] = _Slot(check=check, due_s=now_s, gap_s=gap_s, ticket=0)
-            self._queue(target, now_s + index / RATE_MIN_PER_S)
+            self._queue(target, now_s + index / RATE_FRESH_PER_S)
         steady_per_s = sum(1 / slot.check.cadence.interval_s for slot in self._slots.values())
-        self._pace_s = 1 / max(RATE_MIN_PER_S, 2 * steady_per_s)
+        self._pace_s = 1 / (RATE_FRESH_PER_S + 2 * steady_per_s)
         self._sweep()
         return frozenset(fresh)
 
