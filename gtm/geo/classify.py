@@ -138,4 +138,5 @@ def _table4(four: Blocks, words: _Words) -> tuple[_Words, _Words]:
 
 
 def _readable(array: npt.NDArray[np.uint16] | npt.NDArray[np.uint64], code: str) -> memoryview:
-    return memoryview(np.ascontiguousarray(array)).cast("B").cast(code)  # type: ignore[call-overload]
+    view = np.ascontiguousarray(array).view(np.uint8).data
+    return view.cast("Q") if code == "Q" else view.cast("H")

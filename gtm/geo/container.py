@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gtm.model.errors import StoreError
 
@@ -40,7 +41,9 @@ def _up(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def write_container(path: Path, magic: bytes, about: Mapping[str, object], sections: Mapping[str, bytes | memoryview]) -> None:
+def write_container(
+    path: Path, magic: bytes, about: Mapping[str, object], sections: Mapping[str, bytes | memoryview]
+) -> None:
     """Writes the file beside `path`, syncs it, and renames it there. Raises StoreError."""
     places: dict[str, list[int]] = {}
     offset = 0
@@ -95,7 +98,10 @@ def map_container(path: Path, magic: bytes, *, verify: bool) -> Contents:
     try:
         about = header["about"]
         base = _up(_HEAD.size + int.from_bytes(mapped[8:12], "little"))
-        sections = {n: _section(path, mapped, n, base, *place, verify) for n, place in header["sections"].items()}
+        sections = {
+            name: _section(path, mapped, name, (base + offset, size, crc if verify else None))
+            for name, (offset, size, crc) in header["sections"].items()
+        }
         if header["order"] != sys.byteorder:
             raise DamagedError(f"{path}: was written on a {header['order']}-endian machine")
         return Contents(about=dict(about), sections=sections)
@@ -103,7 +109,7 @@ def map_container(path: Path, magic: bytes, *, verify: bool) -> Contents:
         raise DamagedError(f"{path}: its header is not that of this version") from error
 
 
-def _header(path: Path, mapped: memoryview, magic: bytes) -> dict[str, dict[str, tuple[int, int, int]]]:
+def _header(path: Path, mapped: memoryview, magic: bytes) -> dict[str, Any]:
     found, length, crc = _HEAD.unpack(mapped[: _HEAD.size])
     if found != magic:
         raise DamagedError(f"{path}: is of another kind or version ({bytes(found)!r}, not {magic!r})")
@@ -116,12 +122,11 @@ def _header(path: Path, mapped: memoryview, magic: bytes) -> dict[str, dict[str,
     return header
 
 
-def _section(
-    path: Path, mapped: memoryview, name: str, base: int, offset: int, size: int, crc: int, verify: bool
-) -> memoryview:
-    section = mapped[base + offset : base + offset + size]
+def _section(path: Path, mapped: memoryview, name: str, where: tuple[int, int, int | None]) -> memoryview:
+    offset, size, crc = where
+    section = mapped[offset : offset + size]
     if len(section) != size:
         raise DamagedError(f"{path}: is cut short in {name}")
-    if verify and zlib.crc32(section) != crc:
+    if crc is not None and zlib.crc32(section) != crc:
         raise DamagedError(f"{path}: {name} is damaged")
     return section

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,15 @@ from gtm.model.errors import ConfigError
 
 # A /40 of IPv6 counts as one IPv4 address: it places countries that IPv4 data leaves out and hardly moves others.
 _ADDRESSES_PER_64 = 2.0**-24
-_READER_ERRORS = (maxminddb.InvalidDatabaseError, ValueError, TypeError, KeyError, IndexError, OverflowError)
+_READER_ERRORS = (
+    maxminddb.InvalidDatabaseError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +62,13 @@ class Database:
     sums: Sums
 
 
-def read_database(path: Path) -> Database:
-    """The content of an MMDB file. Raises ConfigError where it is missing, damaged, or of no layout that is known."""
+def read_database(path: Path, *, seen: Callable[[object], None] | None = None) -> Database:
+    """The content of an MMDB file; `seen`, if given, is called with each distinct record in it.
+
+    Raises ConfigError where it is missing, damaged or of no known layout.
+    """
     try:
-        return _read(path)
+        return _read(path, seen)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
     except RecordError as error:
@@ -66,13 +79,14 @@ def read_database(path: Path) -> Database:
         raise ConfigError(f"is not a sound MMDB file: {error}", file=str(path), allowed=RECOGNISED) from error
 
 
-def _read(path: Path) -> Database:
-    before = path.stat()
+def _read(path: Path, seen: Callable[[object], None] | None) -> Database:
+    with path.open("rb") as file:  # says plainly what the library calls an invalid database
+        before = os.fstat(file.fileno())
     with maxminddb.open_database(path) as reader:
         meta = reader.metadata()
         tree = _tree(path, before.st_size, meta.node_count, meta.record_size, meta.ip_version)
         four, six = _family(tree, 4), _family(tree, 6)
-        known = _Known(reader)
+        known = _Known(reader, seen)
         networks4 = None if four is None else known.networks(four, 1.0)
         networks6 = None if six is None else known.networks(six, _ADDRESSES_PER_64)
         kind, build_epoch_s = str(meta.database_type), int(meta.build_epoch)
@@ -94,7 +108,9 @@ def _read(path: Path) -> Database:
         asns=len({f.asn for f in known.facts} - {None}),
     )
     sums = sums_of(known.facts, np.array(known.weights, float))
-    return _reduced(Database(about=about, facts=tuple(known.facts), networks4=networks4, networks6=networks6, sums=sums))
+    return _reduced(
+        Database(about=about, facts=tuple(known.facts), networks4=networks4, networks6=networks6, sums=sums)
+    )
 
 
 def _tree(path: Path, size: int, node_count: int, record_size: int, ip_version: int) -> Tree:
@@ -114,8 +130,9 @@ def _family(tree: Tree, version: int) -> Leaves | None:
 class _Known:
     """The facts met so far, each distinct record read once, through the library, at an address that has it."""
 
-    def __init__(self, reader: maxminddb.Reader) -> None:
+    def __init__(self, reader: maxminddb.Reader, seen: Callable[[object], None] | None) -> None:
         self._reader = reader
+        self._seen = seen
         self._numbers: dict[int, int] = {}
         self.facts: list[Facts] = []
         self.weights: list[float] = []
@@ -146,9 +163,12 @@ class _Known:
         number = self._numbers.get(pointer)
         if number is None:
             record = self._reader.get(address)
+            if self._seen is not None:
+                self._seen(record)
             if self.layout is None:
                 self.layout = layout_of(record)
-                self.sample = ", ".join(sorted(map(str, record)))[:200] if isinstance(record, dict) else repr(record)[:80]
+                keys = ", ".join(sorted(map(str, record))) if isinstance(record, dict) else repr(record)
+                self.sample = keys[:200]
             number = self._numbers[pointer] = len(self.facts)
             self.facts.append(facts_of(record))
             self.weights.append(0.0)

@@ -22,8 +22,9 @@ RECOGNISED = (
 ASN_MAX = 2**32 - 1
 
 _CODE = re.compile(r"[A-Z]{2}")
+_DIGITS = re.compile(r"[0-9]{1,10}")
 _PART = re.compile(r"[A-Z0-9]{1,3}")
-_MISSING = frozenset(("ZZ", "--", "-"))
+_MISSING = frozenset(("", "ZZ", "--", "-"))
 
 
 class Layout(StrEnum):
@@ -104,6 +105,10 @@ def _flat(record: Mapping[str, object]) -> Facts:
     )
 
 
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value in _MISSING)
+
+
 def _map(record: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = record.get(key, {})
     if not isinstance(value, Mapping):
@@ -113,7 +118,7 @@ def _map(record: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def _code(record: Mapping[str, object], key: str) -> str | None:
     value = record.get(key)
-    if value is None or value == "" or value in _MISSING:
+    if _missing(value):
         return None
     if not isinstance(value, str) or not _CODE.fullmatch(value):
         raise RecordError(f"{key} is {value!r}, not an ISO 3166-1 alpha-2 code")
@@ -121,13 +126,11 @@ def _code(record: Mapping[str, object], key: str) -> str | None:
 
 
 def _continent(code: object, country: str | None) -> str | None:
-    if country in COUNTRIES and code not in CONTINENTS:
-        return COUNTRIES[country].continent
-    if code is None or code == "" or code in _MISSING:
-        return None
-    if code not in CONTINENTS:
+    if _missing(code):
+        return COUNTRIES[country].continent if country is not None and country in COUNTRIES else None
+    if not isinstance(code, str) or code not in CONTINENTS:
         raise RecordError(f"continent code is {code!r}, not one of {' '.join(sorted(CONTINENTS))}")
-    return str(code)
+    return code
 
 
 def _subdivision(value: object, country: str | None) -> str | None:
@@ -154,7 +157,7 @@ def _point(record: Mapping[str, object]) -> tuple[float | None, float | None]:
 
 def _degrees(record: Mapping[str, object], key: str, limit: int) -> float | None:
     value = record.get(key)
-    if value is None or value == "":
+    if _missing(value):
         return None
     try:
         degrees = float(value) if isinstance(value, str | int | float) else math.nan
@@ -167,9 +170,9 @@ def _degrees(record: Mapping[str, object], key: str, limit: int) -> float | None
 
 def _asn(record: Mapping[str, object]) -> int | None:
     value = record.get("autonomous_system_number", record.get("asn"))
-    if value is None or value == "" or value == 0:
+    if _missing(value) or value == 0:
         return None
-    text = str(value).removeprefix("AS")
-    if not (text.isascii() and text.isdigit() and int(text) <= ASN_MAX):
+    text = str(value).removeprefix("AS") if isinstance(value, str | int) else ""
+    if not (_DIGITS.fullmatch(text) and int(text) <= ASN_MAX):
         raise RecordError(f"AS number is {value!r}, not 1 to {ASN_MAX}")
     return int(text)

@@ -166,7 +166,7 @@ def _merged(first: _Found, second: _Found) -> _Found:
 def _sited(
     found: _Found,
     row: OverrideRow | None,
-    by_asn: Mapping[int | None, OverrideRow],
+    by_asn: Mapping[int, OverrideRow],
     files: Sequence[str],
     file: str,
     middles: _Middles,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gtm.geo.container import DamagedError, map_container, write_container
 from gtm.geo.database import About
@@ -26,9 +27,7 @@ MAGIC = b"GTMSPC01"
 _METHOD = 1
 
 
-def space_key(
-    databases: Sequence[Path], overrides: Overrides = NO_OVERRIDES, *, asns: Iterable[int] = ()
-) -> str:
+def space_key(databases: Sequence[Path], overrides: Overrides = NO_OVERRIDES, *, asns: Iterable[int] = ()) -> str:
     """A hash of everything a space is made of: the databases' bytes, the overrides, the AS numbers that rules name.
 
     Raises ConfigError where a database cannot be read.
@@ -82,13 +81,13 @@ def write_space(path: Path, space: PlaceSpace) -> None:
         "fine": [str(network) for network in space.fine],
         "databases": [asdict(database) for database in space.databases],
     }
-    sections = {
+    sections: dict[str, npt.NDArray[np.uint32] | npt.NDArray[np.uint64]] = {
         "starts4": space.four.starts.astype(np.uint32),
         "sites4": space.four.values.astype(np.uint32),
         "starts6": space.six.starts,
         "sites6": space.six.values.astype(np.uint32),
     }
-    write_container(path, MAGIC, about, {name: memoryview(array).cast("B") for name, array in sections.items()})
+    write_container(path, MAGIC, about, {name: array.tobytes() for name, array in sections.items()})
 
 
 def read_space(path: Path) -> PlaceSpace:

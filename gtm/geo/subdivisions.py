@@ -67,7 +67,21 @@ _NAMES = {
 }
 
 # Words that say what kind of subdivision it is; dropped only when the name as written is not in the table.
-_KINDS = frozenset("oblast krai kray republic respublika territory autonomous okrug province state city of".split())
+_KINDS = frozenset(
+    (
+        "oblast",
+        "krai",
+        "kray",
+        "republic",
+        "respublika",
+        "territory",
+        "autonomous",
+        "okrug",
+        "province",
+        "state",
+        "city",
+    )
+)
 
 
 def _folded(name: str) -> tuple[str, ...]:

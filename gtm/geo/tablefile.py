@@ -1,11 +1,10 @@
-"""The class table's file: written once by the controller, memory-mapped by every worker, read with the standard library.
+"""The class table's file: written once by the controller, memory-mapped by every worker, read with stdlib alone.
 
 Imports nothing that takes long to import: a worker is ready in milliseconds.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,7 +18,7 @@ MAGIC = b"GTMCLS01"
 _FORMATS = {"leaves24": "H", "pages": "H", "starts6": "Q", "leaves6": "H"}
 
 
-def save_table(path: Path, table: ClassTable) -> None:
+def save(path: Path, table: ClassTable) -> None:
     """Writes a class table (as `classify` gives it) to a file, whole or not at all. Raises StoreError."""
     about = {
         "key": table.key,
@@ -29,7 +28,7 @@ def save_table(path: Path, table: ClassTable) -> None:
     write_container(path, MAGIC, about, {name: _bytes(getattr(table, name)) for name in _FORMATS})
 
 
-def load_table(path: Path, *, verify: bool = False) -> ClassTable:
+def load(path: Path, *, verify: bool = False) -> ClassTable:
     """The class table in a file, its large parts mapped; with `verify` all of it is checked (about 20 ms).
 
     Raises DamagedError where it has to be built again, FileNotFoundError where there is none.
@@ -46,7 +45,7 @@ def load_table(path: Path, *, verify: bool = False) -> ClassTable:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{path}: is no class table of this version") from error
-    if len(table.leaves24) != 1 << 24 or len(table.starts6) != len(table.leaves6) or table.starts6[:1].tolist() != [0]:
+    if len(table.leaves24) != 1 << 24 or not 0 < len(table.starts6) == len(table.leaves6) or table.starts6[0]:
         raise DamagedError(f"{path}: its parts do not fit together")
     return table
 
@@ -93,4 +92,4 @@ def place_from_json(item: Mapping[str, Any]) -> Place:
     )
 
 
-__all__ = ["DamagedError", "load_table", "save_table"]
+__all__ = ["DamagedError", "load", "save"]

@@ -82,7 +82,7 @@ def leaves4(tree: Tree) -> Leaves | None:
 
 
 def leaves6(tree: Tree) -> Leaves | None:
-    """The IPv6 networks down to /64, without IPv4 and its aliases, or None where the tree is for IPv4. Raises TreeError.
+    """The IPv6 networks down to /64, without IPv4 and its aliases; None where the tree is for IPv4. Raises TreeError.
 
     Aliases (v4-mapped, 6to4, Teredo) lead to the same node as ::/96 and are left out: callers look those clients up by
     the IPv4 address inside.
@@ -114,7 +114,7 @@ def _walk(tree: Tree, root: int, width: int, *, avoid: int | None) -> Leaves:
         nodes = tree.children(nodes).reshape(-1)
         prefixes = np.repeat(prefixes << np.uint64(1), 2)
         prefixes[1::2] |= np.uint64(1)
-    deep, within = _below(tree, nodes, width)
+    deep, within = _below(tree, nodes, width, avoid=avoid)
     starts.append(prefixes)
     pointers.append(deep)
     found = np.concatenate(pointers)
@@ -127,7 +127,7 @@ def _walk(tree: Tree, root: int, width: int, *, avoid: int | None) -> Leaves:
     )
 
 
-def _below(tree: Tree, nodes: Nodes, width: int) -> tuple[Nodes, Starts]:
+def _below(tree: Tree, nodes: Nodes, width: int, *, avoid: int | None) -> tuple[Nodes, Starts]:
     """One record for each node that is still split at `width`: the first below it that is not nothing."""
     count = len(tree.raw)
     if width == 32 and len(nodes):
@@ -138,6 +138,8 @@ def _below(tree: Tree, nodes: Nodes, width: int) -> tuple[Nodes, Starts]:
         if not len(at):
             return found, within
         pair = tree.children(found[at])
+        if avoid is not None:
+            pair[pair == avoid] = count
         right = pair[:, 0] == count
         found[at] = np.where(right, pair[:, 1], pair[:, 0])
         within[at] |= right.astype(np.uint64) << np.uint64(bit)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gtm.geo.steps import Blocks, Steps, blocks, constant, paired
+from gtm.geo.steps import Blocks, Steps, blocks, paired
 
 Datum = str | float | int | bool | Sequence["Datum"] | Mapping[str, "Datum"]
 
@@ -145,9 +145,7 @@ def _nodes(cut: Blocks) -> _NODES:
     return tree
 
 
-def _link(
-    tree: _NODES, base: int, level: npt.NDArray[np.uint64], prefixes: npt.NDArray[np.uint64], to: _NODES
-) -> None:
+def _link(tree: _NODES, base: int, level: npt.NDArray[np.uint64], prefixes: npt.NDArray[np.uint64], to: _NODES) -> None:
     """Sets the records of one level's nodes that lead to `prefixes`, which are one bit longer."""
     parents = base + np.searchsorted(level, prefixes >> np.uint64(1))
     tree[parents, (prefixes & np.uint64(1)).astype(np.int64)] = to
