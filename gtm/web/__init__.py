@@ -1,5 +1,5 @@
 """The API, the status page and the metrics: read only, over a StatusSource that gtm.app implements.
 
-`build(source)` in gtm.web.api is the ASGI application. Imports gtm.model, gtm.decide and gtm.answer only; `gtm status`
-and the page show the same values (gtm.web.status).
+`build(source)` in gtm.web.application is the ASGI application. Imports gtm.model, gtm.decide and gtm.answer only;
+`gtm status` and the page show the same values (gtm.web.status).
 """

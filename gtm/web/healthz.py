@@ -35,6 +35,8 @@ def healthz(status: Status) -> Healthz:
     reasons = []
     if table is None:
         reasons.append("no answers have been published yet")
+    elif table.age_s is None:
+        reasons.append("no controller has vouched for the answers since the machine started")
     elif table.age_s > TABLE_AGE_MAX_S:
         reasons.append(f"no controller has vouched for the answers for {table.age_s:.0f} s")
     if not serving:

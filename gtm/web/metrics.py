@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -14,6 +15,7 @@ from gtm.model.health import Health, Result
 from gtm.web.status import InstanceStatus, Status
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+QUERIES, RCODE = "_queries", "rcode_"  # how a worker's counters are named
 HEALTH_VALUE = {Health.UP: 1.0, Health.DEGRADED: 0.5, Health.DOWN: 0.0, Health.UNKNOWN: -1.0}
 
 
@@ -60,10 +62,12 @@ def _node(status: Status) -> Iterator[Metric]:
         yield _gauge(
             "gtm_table_age_seconds",
             "Seconds since a controller last vouched for the published answers.",
-            [((), status.table.age_s)],
+            [((), math.inf if status.table.age_s is None else status.table.age_s)],
         )
     yield _gauge(
-        "gtm_reload_ok", "1 if the last reading of the deployment was good.", [((), float(not status.problem))]
+        "gtm_reload_ok",
+        "1 if the last reading of the deployment was good.",
+        [((), float(status.reload_problem is None))],
     )
     yield _gauge(
         "gtm_geodata_build_timestamp_seconds",
@@ -74,7 +78,7 @@ def _node(status: Status) -> Iterator[Metric]:
 
 
 def _workers(status: Status) -> Iterator[Metric]:
-    workers = [(str(worker.id), worker) for worker in status.workers]
+    workers = [(worker.name, worker) for worker in status.workers]
     yield _gauge(
         "gtm_worker_up", "1 if the worker is alive.", [((i,), float(w.alive)) for i, w in workers], ("worker",)
     )
@@ -87,22 +91,28 @@ def _workers(status: Status) -> Iterator[Metric]:
     counted = [(i, name, value) for i, worker in workers for name, value in worker.counters.items()]
     yield _counter(
         "gtm_dns_queries",
-        "Queries received, by worker and protocol.",
-        [((i, name.removeprefix("queries_")), v) for i, name, v in counted if name.startswith("queries_")],
-        ("worker", "protocol"),
+        "Queries received, by worker, protocol and address family.",
+        [((i, *_carried(name)), v) for i, name, v in counted if name.endswith(QUERIES)],
+        ("worker", "protocol", "family"),
     )
     yield _counter(
         "gtm_dns_responses",
         "Responses sent, by worker and response code.",
-        [((i, name.removeprefix("rcode_").upper()), v) for i, name, v in counted if name.startswith("rcode_")],
+        [((i, name.removeprefix(RCODE).upper()), v) for i, name, v in counted if name.startswith(RCODE)],
         ("worker", "rcode"),
     )
     yield _counter(
         "gtm_dns_events",
         "What else moved in a worker, by kind.",
-        [((i, name), v) for i, name, v in counted if not name.startswith(("queries_", "rcode_"))],
+        [((i, name), v) for i, name, v in counted if not (name.endswith(QUERIES) or name.startswith(RCODE))],
         ("worker", "event"),
     )
+
+
+def _carried(name: str) -> tuple[str, str]:
+    """(protocol, family) of a query counter such as `udp4_queries`."""
+    carrier = name.removesuffix(QUERIES)
+    return carrier.rstrip("46"), f"ipv{carrier[-1]}" if carrier[-1:] in {"4", "6"} else ""
 
 
 def _pools(status: Status) -> Iterator[Metric]:

@@ -22,17 +22,20 @@ class ControllerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableStatus:
-    """The published answers: their revision, and seconds since a controller last vouched for them."""
+    """The published answers: their revision, and seconds since a controller last vouched for them.
+
+    `age_s` is None where none has since the machine started.
+    """
 
     revision: int
-    age_s: float
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStatus:
-    """A process that answers queries: which revision it serves, and its counters by name."""
+    """A process that answers queries: its slot ("dns-0"), the revision it serves, and its counters by name."""
 
-    id: int
+    name: str
     pid: int
     alive: bool
     revision: int
@@ -103,7 +106,11 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One node at one moment. `problem` is what the last reload failed on, None when it did not."""
+    """One node at one moment.
+
+    `reload_problem` is what the last reload failed on, None when it did not; `problems` is everything that somebody
+    should look at, that included.
+    """
 
     node: str
     region: str | None
@@ -116,4 +123,5 @@ class Status:
     pools: tuple[PoolStatus, ...]
     overrides: tuple[Override, ...]
     databases: tuple[DatabaseStatus, ...]
-    problem: str | None = None
+    reload_problem: str | None = None
+    problems: tuple[str, ...] = ()

@@ -63,13 +63,13 @@ STATUS = Status(
     table=TableStatus(revision=42, age_s=0.4),
     workers=(
         WorkerStatus(
-            id=0,
+            name="dns-0",
             pid=4712,
             alive=True,
             revision=42,
-            counters={"queries_udp": 1201, "queries_tcp": 3, "rcode_noerror": 1200, "rcode_refused": 4, "dropped": 1},
+            counters={"udp4_queries": 1201, "tcp6_queries": 3, "rcode_noerror": 1200, "rcode_refused": 4, "dropped": 1},
         ),
-        WorkerStatus(id=1, pid=4713, alive=False, revision=41, counters={"queries_udp": 7}),
+        WorkerStatus(name="dns-1", pid=4713, alive=False, revision=41, counters={"udp4_queries": 7}),
     ),
     regions=(
         RegionStatus(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm.model.errors import AskedError
-from gtm.web.api import DOWN_MAX, PARAMETER_LENGTH_MAX, build
+from gtm.web.application import DOWN_MAX, PARAMETER_LENGTH_MAX, build
 from gtm.web.page import CSP, HTML
 from gtm.web.source import Question
 from gtm.web.status import TableStatus

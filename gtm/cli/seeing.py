@@ -1,0 +1,75 @@
+"""`gtm status` and `gtm explain`: what is, and why."""
+
+from __future__ import annotations
+
+import argparse
+
+from gtm.cli.command import OK, PROBLEM, Commands, add_command, on_terminal, say
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this group."""
+    add_command(
+        commands,
+        "status",
+        run_status,
+        about="Show the node. Processes, regions, pools and instances with their health, orders in force, geodata.",
+        examples="""
+gtm status                      of the deployment in this folder
+gtm status -C mine --json | jq '.pools[].regions[] | select(.available | not)'
+
+Exit code 1 means that `problems`, at the end, is not empty.
+""",
+    )
+    explain = add_command(
+        commands,
+        "explain",
+        run_explain,
+        about="Say why a client gets its answer. Every rule tried, every region and instance considered.",
+        examples="""
+gtm explain www.lb.example.com --from 198.51.100.9
+gtm explain www.lb.example.com AAAA --from 2001:db8::/32
+gtm explain www.lb.example.com --from BR                   a country
+gtm explain www.lb.example.com --from US-CA                a state
+gtm explain www.lb.example.com --from JP --down ap-southeast --down us-west
+
+Without a node running in the folder, the files are read and every instance counts as not yet judged.
+""",
+    )
+    explain.add_argument("name", metavar="NAME", help="the name that is asked for")
+    explain.add_argument("type", metavar="TYPE", nargs="?", default="A", help="the record type (default: A)")
+    explain.add_argument(
+        "--from",
+        dest="client",
+        metavar="CLIENT",
+        required=True,
+        help="who asks: an address, a network, a country (JP) or a subdivision (US-CA)",
+    )
+    explain.add_argument(
+        "--down", metavar="REGION", action="append", default=[], help="as though this region were down; may be repeated"
+    )
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Print the node's status; 1 where something should be looked at."""
+    from gtm.app import report
+    from gtm.app.columns import colour, plain
+    from gtm.app.status_text import status_text
+
+    status = report.status_of_folder(options.folder)
+    say(options, report.status_document(status), status_text(status, paint=colour if on_terminal() else plain))
+    return PROBLEM if status.problems else OK
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Print the explanation of one answer."""
+    from gtm.app import explain
+    from gtm.app.explain_text import explain_text
+    from gtm.app.question import Question
+
+    explained = explain.explain_folder(
+        options.folder,
+        Question(name=options.name, rtype=options.type, client=options.client, down=tuple(options.down)),
+    )
+    say(options, explain.explain_document(explained), explain_text(explained))
+    return OK
