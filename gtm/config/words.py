@@ -79,11 +79,8 @@ def _fault(detail: ErrorDetails, shape: type[Shape]) -> Fault:
     if kind in _RANGE:
         return Fault(steps=steps, message=f"{shown(value)} is out of range", allowed=_range(shape, steps))
     if kind == "literal_error":
-        return Fault(
-            steps=steps,
-            message=f"{shown(value)} is not known here",
-            allowed=str(context.get("expected")).replace("'", "").replace(" or ", ", "),
-        )
+        words = str(context.get("expected")).replace("'", "").replace(" or ", ", ")
+        return Fault(steps=steps, message=f"{shown(value)} is not known here", allowed=words)
     if kind in ("too_short", "too_long"):
         limit = context.get("min_length", context.get("max_length"))
         bound = "at least" if kind == "too_short" else "at most"

@@ -31,11 +31,8 @@ def list_zones(folder: Path, faults: list[ConfigError]) -> tuple[dict[str, str],
         elif (zone := _zone(name, stem, path, faults)) is not None:
             known: dict[str, str] | dict[str, Path] = masters if suffix == "zone" else steering
             if zone in known:
-                faults.append(
-                    ConfigError(
-                        f"is the zone {zone} again, after {Path(known[zone]).name}", file=str(path), allowed="once"
-                    )
-                )
+                message = f"is the zone {zone} again, after {Path(known[zone]).name}"
+                faults.append(ConfigError(message, file=str(path), allowed="one file a zone"))
             elif suffix == "zone":
                 masters[zone] = str(path)
             else:
