@@ -208,7 +208,7 @@ def report(options: argparse.Namespace, servers: Sequence[Server], results: Resu
     replies = sum(turn.ecs_checked for turns in results.values() for turn in turns)
     lines = [
         f"{about['cpu']}, Linux {about['kernel']}, {about['system']}, {about['python']}; load average {about['load']}",
-        f"{options.repeats} turns, {options.seconds:g} s a load, {options.rate} queries/s offered; database {path.name}",
+        f"{options.repeats} turns, loads of {options.seconds:g} s at {options.rate} queries/s; database {path.name}",
         "",
         table(servers, results),
         "",

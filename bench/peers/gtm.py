@@ -17,7 +17,7 @@ GTM_YAML: Final = """\
 node: bench
 workers: 1
 api: off
-geo: {database}
+geo: ["{database}"]
 """
 
 REGIONS_YAML: Final = """\

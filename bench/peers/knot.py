@@ -8,7 +8,6 @@ from bench.netns import SERVER
 from bench.peers.server import PORT, Server, Site, output
 from bench.question import DEFAULT_REGION, NAME, REGION_OF, REGIONS, TTL_S, ZONE
 
-
 # One UDP worker, which is one thread; the TCP and background workers are idle. ECS on; no rate limit, no statistics.
 CONF: Final = """\
 server:
