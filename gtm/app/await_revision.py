@@ -36,29 +36,37 @@ class Applied:
         return "the controller has not published it yet; see `gtm status`"
 
 
-def revision_now(state: Path) -> int:
-    """The revision in force, 0 where nothing has been published."""
+def facts_now(state: Path) -> Facts | None:
+    """What the controller last wrote down, None where it has not."""
     try:
-        return Facts.load(state).revision
+        return Facts.load(state)
     except StoreError:
-        return 0
+        return None
 
 
 def await_revision(
-    state: Path, after: int, wait_s: float, includes: Callable[[Facts], bool] = lambda _: True
+    state: Path,
+    before: Facts | None,
+    wait_s: float,
+    includes: Callable[[Facts], bool] = lambda _: True,
+    *,
+    heed_problem: bool = False,
 ) -> Applied:
-    """Wait until a revision later than `after` that `includes` the change is in force, for at most `wait_s`."""
+    """Wait until a later revision than `before`'s that `includes` the change is in force, for at most `wait_s`.
+
+    With `heed_problem` a new reload problem ends the waiting, and one that stays is the outcome at the end.
+    """
     deadline = time.monotonic() + wait_s
+    earlier = (0, None) if before is None else (before.revision, before.problem)
     while holder(state, "controller") is not None:
-        try:
-            facts = Facts.load(state)
-        except StoreError:  # it starts just now
-            facts = None
-        if facts is not None and facts.revision > after and includes(facts):
+        facts = facts_now(state)
+        if facts is not None and facts.revision > earlier[0] and includes(facts):
             return Applied(revision=facts.revision)
-        if facts is not None and facts.problem is not None and facts.revision == after:
-            return Applied(problem=facts.problem)
-        if time.monotonic() > deadline:
+        problem = facts.problem if facts is not None and heed_problem else None
+        over = time.monotonic() > deadline
+        if problem is not None and (over or problem != earlier[1]):
+            return Applied(problem=problem)
+        if over:
             return Applied()
         time.sleep(POLL_S)
     return Applied(controller=False)

@@ -72,6 +72,7 @@ class Explained:
     """One answer with everything that led to it. `kind` is "steered" or "static"; a static answer has `records` only.
 
     answer      what this client is told now; where the slot cannot be known, everything that it may be told
+    answers     the most instances in one answer
     class_id    the client's class; `scope` the ECS scope of the answer, in bits; both None for a country or subdivision
     rcode       of a static answer
     """
@@ -91,6 +92,7 @@ class Explained:
     scope: int | None = None
     pool: str | None = None
     ttl_s: int | None = None
+    answers: int | None = None
     rules: tuple[TriedRule, ...] = ()
     regions: tuple[RegionStep, ...] = ()
     candidates: tuple[Candidate, ...] = ()
@@ -256,6 +258,7 @@ def _steered(
         scope=None if client.located is None else scope(scene, name, pool, rtype, client.located),
         pool=name.pool,
         ttl_s=name.ttl_s,
+        answers=1 if rtype is RType.CNAME else name.answers,
         rules=why.rules,
         regions=tuple(
             RegionStep(

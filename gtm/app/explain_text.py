@@ -24,6 +24,8 @@ def _steered(told: Explained) -> Iterator[str]:
     choice = told.choice
     region = None if choice is None else choice.region
     answer = ", ".join(told.answer) or "no data"
+    if told.slot is None and told.answers is not None and len(told.answer) > told.answers:
+        answer = f"{told.answers} of {answer}"
     yield f"{told.name} {told.rtype} for {told.client}: {answer} from {region or 'no region'}"
     yield from columns(_facts(told))
     yield from (f"  note  {note}" for note in told.notes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
 
-from gtm.app.await_revision import Applied, await_revision, revision_now
+from gtm.app.await_revision import Applied, await_revision, facts_now
 from gtm.app.explain_text import place_text
 from gtm.app.folders import state_folder
 from gtm.app.question import client_of, near
@@ -18,7 +18,7 @@ from gtm.app.scene import scene_of_folder
 from gtm.app.whereabouts import whereabouts
 from gtm.config.deployment import load
 from gtm.geo.check import DatabaseReport, check_database
-from gtm.model.errors import AskedError, GtmError, StoreError
+from gtm.model.errors import AskedError, GtmError
 from gtm.model.place import Place
 from gtm.web.document import as_object
 
@@ -132,12 +132,10 @@ def update(folder: Path, file: Path, *, name: str | None = None) -> Updated:
     about = check(file)
     state = state_folder(folder)
     if target.exists() and (target.samefile(file) or cmp(file, target, shallow=False)):
-        return Updated(
-            file=str(target), changed=False, previous=None, database=about, applied=Applied(revision=_now(state))
-        )
-    before = revision_now(state)
+        return Updated(file=str(target), changed=False, previous=None, database=about, applied=_unchanged(state))
+    before = facts_now(state)
     previous = _swap(file, target)
-    applied = await_revision(state, before, WAIT_S)
+    applied = await_revision(state, before, WAIT_S, heed_problem=True)
     return Updated(
         file=str(target),
         changed=True,
@@ -147,11 +145,9 @@ def update(folder: Path, file: Path, *, name: str | None = None) -> Updated:
     )
 
 
-def _now(state: Path) -> int | None:
-    try:
-        return revision_now(state)
-    except StoreError:
-        return None
+def _unchanged(state: Path) -> Applied:
+    facts = facts_now(state)
+    return Applied(revision=None if facts is None else facts.revision)
 
 
 def _target(folder: Path, file: Path, name: str | None) -> Path:

@@ -130,6 +130,7 @@ def run_unforce(options: argparse.Namespace) -> int:
 
 def _give(options: argparse.Namespace, action: str) -> int:
     from gtm.app import people
+    from gtm.app.people_text import order_text
 
     done = people.give(
         options.folder,
@@ -141,12 +142,13 @@ def _give(options: argparse.Namespace, action: str) -> int:
         force=options.force,
         dry_run=options.dry_run,
     )
-    say(options, people.order_document(done), people.order_text(done))
+    say(options, people.order_document(done), order_text(done))
     return OK
 
 
 def _take_back(options: argparse.Namespace, actions: tuple[str, ...]) -> int:
     from gtm.app import people
+    from gtm.app.people_text import order_text
 
     done = people.take_back(
         options.folder,
@@ -156,14 +158,15 @@ def _take_back(options: argparse.Namespace, actions: tuple[str, ...]) -> int:
         force=options.force,
         dry_run=options.dry_run,
     )
-    say(options, people.order_document(done), people.order_text(done))
+    say(options, people.order_document(done), order_text(done))
     return OK
 
 
 def run_overrides(options: argparse.Namespace) -> int:
     """List orders and their audit."""
     from gtm.app import people
+    from gtm.app.people_text import listing_text
 
     listed = people.listing(options.folder, limit=options.limit)
-    say(options, people.listing_document(listed), people.listing_text(listed))
+    say(options, people.listing_document(listed), listing_text(listed))
     return OK

@@ -1,0 +1,69 @@
+"""Orders of people as text: what `gtm drain` and its like print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from gtm.app.columns import clean, columns, duration, percent
+from gtm.app.people import Done, Effect, Listing
+from gtm.app.status_text import orders
+
+
+def order_text(done: Done) -> str:
+    """What was done, what that changes, and whether it is in force."""
+    return "\n".join(_order(done))
+
+
+def _order(done: Done) -> Iterator[str]:
+    what = f"take back {done.replaced.action}" if done.what == "remove" and done.replaced else done.what
+    until = "" if done.until_s is None else f" until {moment(done.until_s)}"
+    reason = "" if done.reason is None else f": {clean(done.reason)}"
+    yield f"{'would ' if done.dry_run else ''}{what} {done.subject}, by {clean(done.owner)}{until}{reason}"
+    if done.replaced is not None and done.what != "remove":
+        yield f"  in place of {done.replaced.action} by {clean(done.replaced.owner)}: {clean(done.replaced.reason)}"
+    if not done.effects:
+        yield "  changes no answer now"
+    yield from columns((effect.pool, *_effect(effect)) for effect in done.effects)
+    if done.applied is not None:
+        yield done.applied.text()
+
+
+def _effect(effect: Effect) -> tuple[str, str]:
+    moved = "traffic moves" if effect.share_moved is None else f"{percent(effect.share_moved)} of traffic moves"
+    before, after = (", ".join(regions) or "none" for regions in (effect.before, effect.after))
+    if effect.before == effect.after:
+        return moved, f"regions stay {after}"
+    return moved if effect.share_moved else "", f"{before} -> {after}"
+
+
+def listing_text(listed: Listing) -> str:
+    """The orders in force, then the past."""
+    return "\n".join(_listing(listed))
+
+
+def _listing(listed: Listing) -> Iterator[str]:
+    yield "orders in force" if listed.overrides else "no orders in force"
+    yield from orders(listed.overrides, listed.now_s) if listed.overrides else ()
+    if listed.audit:
+        yield ""
+        yield "ordered, newest first"
+        yield from columns(
+            (
+                (
+                    moment(entry.at_s),
+                    entry.what,
+                    str(entry.subject),
+                    clean(entry.who),
+                    "-" if entry.until_s is None else f"for {duration(max(0.0, entry.until_s - entry.at_s))}",
+                    clean(entry.why),
+                )
+                for entry in listed.audit
+            ),
+            heads=("WHEN", "WHAT", "SUBJECT", "WHO", "LASTING", "WHY"),
+        )
+
+
+def moment(at_s: float) -> str:
+    """A moment in UTC, as RFC 3339 has it."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
