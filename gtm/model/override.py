@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
+
+SUBJECT_FORMS = "region/REGION, pool/ZONE/POOL or instance/REGION/LABEL, LABEL being an address or a host name"
+_FORMS = {"region": 1, "pool": 2, "instance": 2}
+_PART = re.compile(r"[\x21-\x2e\x30-\x7e]{1,255}")  # printable ASCII without spaces and slashes
 
 
 class Action(StrEnum):
@@ -27,6 +33,33 @@ class Subject:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Subject:
+        """The subject that people mean by a text, in the spelling that deployments use.
+
+        Zones and host names become lower-case, zones lose their trailing dot, host names get it, addresses are
+        written the one way. Raises ValueError that says what is allowed. Whether it exists is not known here.
+        """
+        kind, *parts = text.split("/")
+        if _FORMS.get(kind) != len(parts) or not all(map(_PART.fullmatch, parts)):
+            raise ValueError(f"{text!r} is not a subject (allowed: {SUBJECT_FORMS})")
+        match kind:
+            case "pool":
+                parts[0] = parts[0].lower().rstrip(".")
+                if not parts[0]:
+                    raise ValueError(f"{text!r} names no zone (allowed: {SUBJECT_FORMS})")
+            case "instance":
+                parts[1] = _label(parts[1])
+        return cls(kind=kind, name="/".join(parts))
+
+
+def _label(text: str) -> str:
+    """An instance's label as Instance.label writes it."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text.lower().rstrip(".") + "."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,59 @@
+"""The store's tables, and how each version of them becomes the next."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x67746D73  # "gtms": tells our files from other people's SQLite databases
+
+# MIGRATIONS[n] turns version n into n + 1; the first makes the tables. Never edit one that was released: add one.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE override (
+        subject TEXT PRIMARY KEY,
+        action  TEXT NOT NULL,
+        owner   TEXT NOT NULL,
+        reason  TEXT NOT NULL,
+        since_s REAL NOT NULL,
+        until_s REAL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE audit (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_s    REAL NOT NULL,
+        who     TEXT NOT NULL,
+        what    TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        why     TEXT NOT NULL,
+        until_s REAL,
+        before  TEXT
+    ) STRICT;
+    CREATE INDEX audit_subject ON audit (subject, id);
+
+    CREATE TABLE judgement (
+        check_name  TEXT NOT NULL,
+        address     TEXT NOT NULL,
+        health      TEXT NOT NULL,
+        since_s     REAL NOT NULL,
+        streak      INTEGER NOT NULL,
+        last_at_s   REAL NOT NULL,
+        last_ok     INTEGER NOT NULL,
+        last_took_s REAL NOT NULL,
+        last_detail TEXT NOT NULL,
+        PRIMARY KEY (check_name, address)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE revision (
+        revision INTEGER PRIMARY KEY,
+        at_s     REAL NOT NULL,
+        summary  TEXT NOT NULL,
+        inputs   BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE counter (
+        name  TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO counter (name, value) VALUES ('revision', 0);
+    """,
+)
+
+VERSION = len(MIGRATIONS)

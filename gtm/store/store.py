@@ -1,0 +1,123 @@
+"""The embedded store: what must outlive the process, in one SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gtm.model.check import Target
+from gtm.model.errors import StoreError
+from gtm.model.health import Judgement
+from gtm.model.override import Override, Subject
+from gtm.store import judgements, overrides, revisions
+from gtm.store.database import Database
+from gtm.store.overrides import AuditEntry
+from gtm.store.revisions import Inputs, Revision
+
+JUDGEMENT_AGE_MAX_S = 300.0
+
+
+class Store:
+    """The store of one node. Processes and threads may share the file; every call is one transaction.
+
+    Every method raises StoreError, in words for people, if the file cannot be used just now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the store, making an empty one (mode 0600) if there is none; its folder must exist."""
+        self._database = Database(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def changes(self) -> int:
+        """A number that differs from the last one when another process (or Store) has written since."""
+        return self._database.changes()
+
+    # Orders of people.
+
+    def put(self, override: Override) -> Override | None:
+        """Set a subject's order, durably and in the audit; the order that it replaces, if any."""
+        with self._database.write(durable=True) as connection:
+            return overrides.put(connection, override)
+
+    def remove(self, subject: Subject, *, by: str, reason: str, now_s: float) -> Override | None:
+        """Take a subject's order back, durably and in the audit; the order, or None if there was none."""
+        with self._database.write(durable=True) as connection:
+            return overrides.remove(connection, subject, by=by, reason=reason, now_s=now_s)
+
+    def active(self, now_s: float) -> tuple[Override, ...]:
+        """The orders that stand, oldest first."""
+        with self._database.read() as connection:
+            return tuple(override for override in overrides.every(connection) if override.active(now_s))
+
+    def expire(self, now_s: float) -> tuple[Override, ...]:
+        """Drop the orders whose time is over, in the audit; those orders. Writes only if there are any."""
+        with self._database.read() as connection:
+            if all(override.active(now_s) for override in overrides.every(connection)):
+                return ()
+        with self._database.write(durable=True) as connection:
+            return overrides.expire(connection, now_s)
+
+    def audit(self, *, limit: int = 100, subject: Subject | None = None) -> tuple[AuditEntry, ...]:
+        """The latest changes of orders, newest first."""
+        with self._database.read() as connection:
+            return overrides.audit(connection, limit=limit, subject=subject)
+
+    # Judgements.
+
+    def save_judgements(self, some: Mapping[Target, Judgement], *, now_s: float) -> None:
+        """Keep these targets' judgements, in one go; those of other targets stay."""
+        with self._database.write(durable=False) as connection:
+            judgements.save(connection, some, now_s)
+
+    def load_judgements(self, *, now_s: float, age_max_s: float = JUDGEMENT_AGE_MAX_S) -> dict[Target, Judgement]:
+        """The judgements whose last result is at most `age_max_s` old, of known and unknown targets."""
+        with self._database.read() as connection:
+            return judgements.load(connection, now_s, age_max_s)
+
+    # Revisions.
+
+    def next_revision(self, *, at_least: int = 1) -> int:
+        """A revision number larger than all before it, over restarts too; claimed with this call."""
+        with self._database.write(durable=False) as connection:
+            return revisions.claim(connection, at_least)
+
+    def record(
+        self,
+        revision: int,
+        *,
+        at_s: float,
+        summary: str,
+        judgements: Mapping[Target, Judgement],
+        overrides: Iterable[Override],
+    ) -> None:
+        """Enter a revision and what it was decided from in the journal, which forgets the oldest ones."""
+        packed = revisions.pack(judgements, overrides)
+        with self._database.write(durable=False) as connection:
+            revisions.record(connection, Revision(revision=revision, at_s=at_s, summary=summary), packed)
+
+    def revisions(self, *, limit: int = 100) -> tuple[Revision, ...]:
+        """The latest revisions in the journal, newest first."""
+        with self._database.read() as connection:
+            return revisions.latest(connection, limit)
+
+    def inputs(self, revision: int) -> Inputs | None:
+        """What a revision was decided from, or None if the journal does not have it (any more)."""
+        with self._database.read() as connection:
+            packed = revisions.find(connection, revision)
+        try:
+            return None if packed is None else revisions.unpack(packed)
+        except StoreError as error:
+            raise StoreError(f"{self._database.path}: {error}") from error
