@@ -230,6 +230,17 @@ def test_every_runtime_dependency_has_its_section() -> None:
     assert sections == declared(*(extra for extra in PROJECT["optional-dependencies"] if extra != "dev"))
 
 
+def test_every_dependency_that_is_always_installed_is_imported() -> None:
+    modules = {"dnspython": "dns", "pyyaml": "yaml"}
+    source = "\n".join(path.read_text() for path in (ROOT / "gtm").rglob("*.py"))
+    idle = [
+        name
+        for name in declared("web")
+        if not re.search(rf"^\s*(import|from) {modules.get(name, name.replace('-', '_'))}\b", source, re.MULTILINE)
+    ]
+    assert not idle
+
+
 def test_sections_of_dependencies_say_job_keeper_and_way_out() -> None:
     text = (ROOT / "docs" / "dependencies.md").read_text()
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
