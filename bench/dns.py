@@ -51,7 +51,7 @@ from bench import database, machine
 from bench.netns import ArenaError, arena
 from bench.peers.gdnsd import Gdnsd
 from bench.peers.gtm import Gtm
-from bench.peers.knot import Knot
+from bench.peers.knot import Knot, KnotUnpinned
 from bench.peers.loop import Loop
 from bench.peers.powerdns import PowerDns
 from bench.peers.server import Server
@@ -60,6 +60,7 @@ from bench.race import Course, Turn, WrongAnswers
 from bench.table import lay_out, median, thousands
 
 SERVERS: Sequence[type[Server]] = (Gtm, Knot, Gdnsd, PowerDns, Loop)
+EXTRA: Sequence[type[Server]] = (KnotUnpinned,)  # only if named
 TOOLS = {
     "kxdpgun": "knot-dnsutils",
     "ip": "iproute2",
@@ -73,11 +74,13 @@ Results = Mapping[str, Sequence[Turn]]
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    tags = ",".join(server.tag for server in SERVERS)
+    tags, others = (",".join(server.tag for server in group) for group in (SERVERS, EXTRA))
     parser = argparse.ArgumentParser(
         prog="python bench/dns.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peers", metavar="LIST", default=tags, help=f"which servers, by comma (default {tags})")
+    parser.add_argument(
+        "--peers", metavar="LIST", default=tags, help=f"which servers, by comma (default {tags}; also {others})"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="turns of each server (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each load (default 3)")
     parser.add_argument("--rate", type=int, default=300_000, help="queries offered per second (default 300000)")
@@ -228,10 +231,13 @@ def main() -> int:
     """Run it; 0, or 1 for a wrong answer or a server that did not run, 2 for what is missing here."""
     options = parse()
     chosen = options.peers.split(",")
-    servers = [server() for server in SERVERS if server.tag in chosen]
-    unknown = set(chosen) - {server.tag for server in SERVERS}
+    servers = [server() for server in (*SERVERS, *EXTRA) if server.tag in chosen]
+    unknown = set(chosen) - {server.tag for server in servers}
     if unknown:
-        print(f"unknown server {', '.join(unknown)}; there are {', '.join(s.tag for s in SERVERS)}", file=sys.stderr)
+        print(
+            f"unknown server {', '.join(unknown)}; there are {', '.join(s.tag for s in (*SERVERS, *EXTRA))}",
+            file=sys.stderr,
+        )
         return 2
     problems = obstacles(servers)
     path = options.database or default_database()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,7 @@ class Course:
 
     def _measure(self, server: Server, say: Callable[[str], None]) -> Turn:
         say("start")
-        limit_s = server.start_limit_s
-        first = run(self._client("bench.ask", str(self.ecs), ADDRESS, "--wait", str(limit_s)), limit_s=limit_s + 10)
+        first_s = self._first_answer(server)
         server.settle()
         say("check")
         checked = self._check(server, self.plain, "source") + self._check(server, self.ecs, "ecs")
@@ -106,7 +106,7 @@ class Course:
         say(f"latency at {half_rate} queries/s")
         half = self._load(server, half_rate)
         return Turn(
-            start_s=json.loads(first)["first_answer_s"],
+            start_s=first_s,
             checked=checked,
             plain=plain,
             ecs=ecs,
@@ -115,6 +115,20 @@ class Course:
             p50_us=half.p50_us or float("nan"),
             p99_us=half.p99_us or float("nan"),
         )
+
+    def _first_answer(self, server: Server) -> float:
+        """Seconds until the first right answer. Raises ArenaError if the server dies, or takes too long."""
+        command = self._client("bench.ask", str(self.ecs), ADDRESS, "--wait", f"{server.start_limit_s:g}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+            while waiting.poll() is None:
+                if server.process is None or server.process.poll() is not None:
+                    waiting.kill()
+                    raise ArenaError("the server ended before it answered; its log ends:")
+                time.sleep(0.05)
+            printed = waiting.stdout.read() if waiting.stdout is not None else b""
+        if waiting.returncode:
+            raise ArenaError(f"no right answer within {server.start_limit_s:g} s; its log ends:")
+        return float(json.loads(printed)["first_answer_s"])
 
     def _check(self, server: Server, file: Path, by: str) -> int:
         command = self._client("bench.ask", str(file), ADDRESS, "--by", by, "--limit", str(self.checks))

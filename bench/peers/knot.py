@@ -77,3 +77,16 @@ class Knot(Server):
 
     def command(self, site: Site) -> list[str]:
         return ["knotd", "-c", str(site.folder / "knot.conf")]
+
+
+class KnotUnpinned(Knot):
+    """The same left to itself: its one UDP worker takes core 0, where the load runs, and both get half of it.
+
+    Not in the default list; it shows what a comparison by `taskset` alone would have measured.
+    """
+
+    tag = "knot-unpinned"
+    title = "Knot on the load's core"
+
+    def settle(self) -> None:
+        """Leave its threads where they are."""
