@@ -12,6 +12,7 @@ import structlog
 from gtm.answer.compile import compile_sets
 from gtm.answer.table import SteeredSet
 from gtm.app.bundle import Bundle, build
+from gtm.app.secret import secret
 from gtm.config.watch import watch_signature
 from gtm.decide.health import fold
 from gtm.decide.plan import Decision, decide
@@ -19,11 +20,12 @@ from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement, Result
 from gtm.model.snapshot import Snapshot
+from gtm.observe.counters import Counters
 from gtm.observe.prober import Prober
 from gtm.publish.dns.control import Control
 from gtm.publish.dns.facts import Facts
 from gtm.publish.dns.tables import Base, Publisher
-from gtm.store.sqlite import Store
+from gtm.store.store import Store
 
 log = structlog.get_logger()
 
@@ -31,7 +33,6 @@ PULSE_S = 0.5
 STORE_POLL_S = 0.1
 FILES_POLL_S = 1.0
 FACTS_S = 2.0
-JUDGEMENT_AGE_MAX_S = 300.0  # an older verdict of an earlier run is forgotten: its first probe decides
 
 
 class Controller:
@@ -44,17 +45,19 @@ class Controller:
         self.bundle = bundle
         self._store = store
         self._control = Control(state, writable=True)
-        self._publisher = Publisher(state, self._control, key=store.secret())
+        self._publisher = Publisher(state, self._control, key=secret(state))
         self._base: Base | None = None
         self._decision: Decision | None = None
         self._sets: tuple[SteeredSet, ...] | None = None
         self._judgements = remembered(store, bundle.deployment.targets(), time.time())
-        self._overrides = store.overrides(time.time())
+        self._overrides = store.active(time.time())
         self._prober = Prober(bundle.deployment.targets(), self._observe)
         self._problem: str | None = None
         self._started_s = time.time()
+        self._recorded = 0
         self._changed = asyncio.Event()
-        self._facts_due = True
+        self._facts_due = False
+        self._news = asyncio.Event()
         self._reload_now = asyncio.Event()
 
     async def settle(self) -> None:
@@ -78,7 +81,7 @@ class Controller:
         """Stop probing, and remember the verdicts."""
         self._prober_task.cancel()
         await asyncio.gather(self._prober_task, return_exceptions=True)
-        self._store.save_judgements(self._judgements)
+        self._store.save_judgements(self._judgements, now_s=time.time())
         self.write_facts()
         self._control.leave()
 
@@ -122,7 +125,8 @@ class Controller:
                 log.error("store", reason=str(error))
 
     def _take_overrides(self, now_s: float) -> None:
-        overrides = self._store.overrides(now_s)
+        self._store.expire(now_s)
+        overrides = self._store.active(now_s)
         if overrides != self._overrides:
             self._overrides = overrides
             log.info("overrides", standing=[f"{one.action} {one.subject}" for one in overrides])
@@ -151,7 +155,7 @@ class Controller:
             log.error("not_published", revision=snapshot.revision, reason=str(error))
             return
         self._decision, self._sets = decision, sets
-        self._facts_due = True
+        self._news.set()
         log.info("published", revision=snapshot.revision, pools=len(decision.touched))
 
     def _lay(self) -> None:
@@ -177,7 +181,7 @@ class Controller:
             bundle = await asyncio.to_thread(build, self.folder, self.state / "cache", self.bundle)
         except GtmError as error:
             self._problem = str(error)
-            self._facts_due = True
+            self._news.set()
             log.error("reload_refused", reason=str(error))
             return
         targets = bundle.deployment.targets()
@@ -198,12 +202,30 @@ class Controller:
             await asyncio.sleep(PULSE_S)
 
     async def _tell(self) -> None:
-        """Write down what is known, when it has changed, but not more often than people look."""
+        """Write down what is known: news at once, results of probes every now and then."""
         while True:
-            await asyncio.sleep(0.05 if self._facts_due else FACTS_S)
-            if self._facts_due:
+            if await _within(self._news, FACTS_S) or self._facts_due:
                 self._facts_due = False
-                await asyncio.to_thread(self.write_facts)
+                await asyncio.to_thread(self.write_down)
+
+    def write_down(self) -> None:
+        """Write the facts file, and into the store what a successor or a later question will want."""
+        self.write_facts()
+        decision = self._decision
+        try:
+            self._store.save_judgements(dict(self._judgements), now_s=time.time())
+            if decision is not None and decision.plan.revision != self._recorded:
+                snapshot = decision.snapshot
+                self._store.record(
+                    snapshot.revision,
+                    at_s=snapshot.now_s,
+                    summary=f"{len(decision.touched)} pools planned anew",
+                    judgements=snapshot.judgements,
+                    overrides=snapshot.overrides,
+                )
+                self._recorded = snapshot.revision
+        except StoreError as error:
+            log.error("store", reason=str(error))
 
     def write_facts(self) -> None:
         """Write the facts file for status, explain and metrics."""
@@ -219,7 +241,7 @@ class Controller:
             overrides=self._overrides,
             last_good={name: pool for name, pool in decision.plan.pools.items() if pool.last_good is not None},
             problem=self._problem,
-            probes=self._prober.counters(),
+            probes=probe_counts(self._prober.counters),
         )
         try:
             facts.save(self.state)
@@ -229,11 +251,7 @@ class Controller:
 
 def remembered(store: Store, targets: Mapping[Target, Check], now_s: float) -> dict[Target, Judgement]:
     """The verdicts of an earlier run that are fresh enough to go on from, so that a restart does not flap."""
-    return {
-        target: judged
-        for target, judged in store.judgements().items()
-        if target in targets and judged.last is not None and now_s - judged.last.at_s <= JUDGEMENT_AGE_MAX_S
-    }
+    return {target: judged for target, judged in store.load_judgements(now_s=now_s).items() if target in targets}
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
@@ -244,3 +262,16 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
         return False
     event.clear()
     return True
+
+
+def probe_counts(counters: Counters) -> dict[str, float]:
+    """The prober's counters as plain numbers by name; failures by reason as `failed_REASON`."""
+    counts = {
+        "started": counters.started,
+        "running": counters.running,
+        "ok": counters.ok,
+        "late": counters.late,
+        "delay_seconds": counters.delay_s,
+        "delay_max_seconds": counters.delay_s_max,
+    }
+    return counts | {f"failed_{reason.value}": count for reason, count in counters.failed.items()}

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import structlog
 
-from gtm.config.deployment import load
 from gtm.app.bundle import build
 from gtm.app.controller import Controller
 from gtm.app.crew import Crew, Role, hold, left_behind
 from gtm.app.nameserver.sockets import claim
+from gtm.config.deployment import load
 from gtm.model.address import Endpoint
 from gtm.model.errors import GtmError
 from gtm.model.node import Node
-from gtm.store.sqlite import Store
+from gtm.store.store import Store
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callabl
     if not any(name.startswith("dns-") for name in left_behind(state)):
         for endpoint in listen or deployment.node.listen:
             claim(endpoint)
-    store = Store.open(state / "store.db")
+    store = Store(state / "store.db")
     bundle = await asyncio.to_thread(build, folder, state / "cache")
     for warning in bundle.warnings:
         log.warning("deployment", warning=warning)

@@ -131,4 +131,3 @@ def test_two_workers_share_a_port_but_not_a_slot(publish: Publish, tmp_path: Pat
         assert first.wait(20) == 0
         for _ in range(20):
             assert ask(query("www.example.com."), port)
-
