@@ -79,10 +79,9 @@ class Authority:
         return False
 
     def zone_for(self, lowered: bytes, qtype: int) -> ZoneData | None:
-        """The zone to ask: the one nearest above the name; for DS at its apex the parent, if that is served too.
+        """The zone to ask: the one nearest above the name; for DS at its apex the one above that, if one is served.
 
-        A parent that delegates higher up knows nothing of the name, so that the child has to say what it can
-        (RFC 4035 section 3.1.4.1).
+        DS belongs to the parent's side of a cut (RFC 4035 section 3.1.4.1).
         """
         zones = self._zones
         for suffix in name.suffixes(lowered):
@@ -92,7 +91,5 @@ class Authority:
         else:
             return None
         if qtype == t.DS and suffix == lowered and lowered != name.ROOT:
-            above = self.zone_for(name.parent(lowered), t.NS)
-            if above is not None and above.cut(lowered) in {None, lowered}:
-                return above
+            return self.zone_for(name.parent(lowered), t.NS) or zone
         return zone

@@ -86,7 +86,8 @@ class Lookup:
                 self._refer(zone, cut)
                 return None
         elif cut is not None:
-            return self._rename(zone, qname, cut)
+            target = self._rename(zone, qname, cut)
+            return None if qtype in {t.CNAME, t.ANY} else target  # the CNAME made of it answers these
         node = zone.nodes.get(lowered)
         if node is not None:
             return self._exact(zone, qname, node, qtype)
@@ -181,7 +182,7 @@ class Lookup:
         node = zone.nodes[cut]
         servers = Rrs(cut, t.NS, *node[t.NS])
         found.authority.append(servers)
-        if self._dnssec:
+        if self._dnssec and zone.signed:
             if t.DS in node:
                 self._add(found.authority, Rrs(cut, t.DS, *node[t.DS]), node)
             else:

@@ -59,6 +59,11 @@ class ZoneData(NamedTuple):
         origin, nodes, cuts, soa, chain = plain
         return cls(origin, nodes, cuts, soa, None if chain is None else Chain(*chain))
 
+    @property
+    def signed(self) -> bool:
+        """Whether the zone came with signatures."""
+        return t.SOA | SIGNATURES in self.nodes[self.origin]
+
     def cut(self, lowered: bytes) -> bytes | None:
         """The topmost delegation or DNAME at or above a name of this zone; a DNAME only where it is above."""
         top = None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gtm.answer.authority_lookup import Answer, Rrs
+from gtm.answer.authority_lookup import Answer
 from gtm.answer.client import Located, locate
 from gtm.answer.pick import slot
 from gtm.answer.table import AnswerTable
-from gtm.wire import ecs, edns, header, record
+from gtm.wire import ecs, edns, header, record, tsig
 from gtm.wire import rtype as t
 from gtm.wire.compose import Composer
 from gtm.wire.edns import Edns
@@ -22,19 +22,21 @@ from gtm.wire.record import Question
 
 UDP_MAX_BYTES = 512  # without EDNS, RFC 1035 section 4.2.1
 TCP_MAX_BYTES = 65535
-_FORMERR_TYPES = frozenset({0, t.OPT, t.TSIG})
-_NOTIMP_TYPES = frozenset({t.TKEY, t.MAILB, t.MAILA})
 _CHAOS_TTL_S = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A query that is worth an answer; `rcode` other than NOERROR if that answer is an error already."""
+    """A query that is worth an answer; `rcode` other than NOERROR if that answer is an error already.
+
+    `tsig` is the record that answers the query's TSIG, if it had one: no keys are known here.
+    """
 
     head: Header
     question: Question | None = None
     edns: Edns | None = None
     rcode: int = header.NOERROR
+    tsig: bytes = b""
 
 
 class Steering:
@@ -94,7 +96,11 @@ def respond_full(table: AnswerTable, query: bytes, source: bytes, seed: int, *, 
 
 
 def parse(query: bytes) -> Query | None:
-    """What is asked, or None for what gets no answer: less than a header, or a response."""
+    """What is asked, or None for what gets no answer: less than a header, or a response.
+
+    Records that have no business in a query must be well-formed, and are passed over; so is what follows the last one,
+    as BIND, NSD and PowerDNS have it.
+    """
     if len(query) < header.HEADER_BYTES:
         return None
     head = header.parse(query)
@@ -109,27 +115,24 @@ def parse(query: bytes) -> Query | None:
         question, offset = record.parse_question(query, header.HEADER_BYTES)
         asked = replace(asked, question=question)
         for _ in range(head.answers + head.authorities):
-            _, offset = record.parse_record(query, offset)
-        for _ in range(head.additionals):
+            stray, offset = record.parse_record(query, offset)
+            if stray.rtype in {t.OPT, t.TSIG}:
+                return asked
+        for left in reversed(range(head.additionals)):
             extra, offset = record.parse_record(query, offset)
             if extra.rtype == t.OPT:
                 if asked.edns is not None:
                     return asked
                 asked = replace(asked, edns=Edns(payload_bytes=edns.PAYLOAD_MIN_BYTES))
                 asked = replace(asked, edns=edns.parse(extra))
+            elif extra.rtype == t.TSIG:
+                if left:
+                    return asked
+                return replace(asked, rcode=header.NOTAUTH, tsig=tsig.refuse(query, extra))
     except WireError:
         return asked
-    if offset != len(query):
-        return asked
-    return replace(asked, rcode=_early_rcode(question, asked.edns))
-
-
-def _early_rcode(question: Question, options: Edns | None) -> int:
-    if options is not None and options.version:
-        return header.BADVERS
-    if question.qtype in _FORMERR_TYPES:
-        return header.FORMERR
-    return header.NOTIMP if question.qtype in _NOTIMP_TYPES else header.NOERROR
+    badvers = asked.edns is not None and asked.edns.version
+    return replace(asked, rcode=header.BADVERS if badvers else header.NOERROR)
 
 
 def _udp_limit_bytes(asked: Query) -> int:
@@ -162,6 +165,8 @@ def _plain(table: AnswerTable, asked: Query, rcode: int, limit_bytes: int) -> by
     opt = _opt(table, asked, rcode, 0)
     if opt:
         composer.add_raw(opt)
+    if asked.tsig:
+        composer.add_raw(asked.tsig)
     return composer.finish(asked.head.ident, _flags(asked, rcode))
 
 
@@ -205,4 +210,3 @@ def _render(table: AnswerTable, asked: Query, found: Answer, scope: int, limit_b
     if opt:
         composer.add_raw(opt)
     return composer.finish(asked.head.ident, flags)
-

@@ -68,6 +68,8 @@ class Composer:
             if layout is None:
                 buffer += _FIXED.pack(rtype, rclass, ttl_s, len(rdata))
                 buffer += rdata
+                if rtype == t.DNAME:  # not compressed itself (RFC 6672 2.5), but the CNAME made of it may point here
+                    self._remember(rdata.lower(), len(rdata) - 1, len(buffer) - len(rdata))
             else:
                 buffer += _FIXED.pack(rtype, rclass, ttl_s, 0)
                 size_at = len(buffer) - 2

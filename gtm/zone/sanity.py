@@ -88,8 +88,10 @@ def _check_occluded(reading: Reading, cuts: set[bytes]) -> None:
         above = None if owner == reading.origin else _cut_above(owner, reading.origin, cuts)
         if above is None or t.NSEC3 in rrsets:
             continue
-        if t.DNAME in reading.nodes[above] or owner not in targets or not rrsets.keys() <= {t.A, t.AAAA}:
-            first = next(iter(rrsets.values()))
+        first = next(iter(rrsets.values()))
+        if t.DNAME in reading.nodes[above] and (above == reading.origin or t.NS not in reading.nodes[above]):
+            _fault(reading, first, f"{name.render(owner)} is below the DNAME {name.render(above)}")
+        elif owner not in targets or not rrsets.keys() <= {t.A, t.AAAA}:
             _doubt(reading, first, f"{name.render(owner)} is hidden below {name.render(above)}")
 
 
