@@ -96,9 +96,7 @@ def types_of(pool: Pool, all_down: AllDown) -> tuple[RType, ...]:
 def orders_of(policy: Policy, deployment: Deployment, loci: Sequence[Locus]) -> Orders:
     """A policy's orders over the classes."""
     numbers: dict[tuple[str, ...], int] = {}
-    of_class = tuple(
-        numbers.setdefault(order_for(policy, locus, deployment.regions), len(numbers)) for locus in loci
-    )
+    of_class = tuple(numbers.setdefault(order_for(policy, locus, deployment.regions), len(numbers)) for locus in loci)
     return Orders(tuple(numbers), of_class)
 
 
@@ -107,7 +105,9 @@ def compile_sets(
 ) -> tuple[SteeredSet, ...]:
     """The sets of a plan. With `earlier` (same layout) only those of the `touched` pools are worked out anew."""
     if earlier is None:
-        return tuple(compile_set(shape, name, plan.pools[shape.pool], lay.orders[shape.policy]) for shape, name in lay.shapes)
+        return tuple(
+            compile_set(shape, name, plan.pools[shape.pool], lay.orders[shape.policy]) for shape, name in lay.shapes
+        )
     sets = list(earlier)
     for pool in touched:
         for number in lay.of_pool.get(pool, ()):

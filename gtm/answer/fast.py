@@ -28,7 +28,9 @@ _WITH_OPT = b"\x00\x01\x00\x00\x00\x00\x00\x01"
 _FLAGS = {bytes((rd, low)): bytes((0x84 | rd, 0)) for rd in (0, 1) for low in (0x00, 0x10, 0x20, 0x30)}
 
 # OPT up to its options, for any payload size: (the largest answer, our own OPT). Only EDNS version 0, no unknown flags.
-_OPTS = {bytes((0x80 if do else 0, 0)): b"\x00\x00\x29\x04\xd0\x00\x00" + bytes((0x80 if do else 0, 0)) for do in (0, 1)}
+_OPTS = {
+    bytes((0x80 if do else 0, 0)): b"\x00\x00\x29\x04\xd0\x00\x00" + bytes((0x80 if do else 0, 0)) for do in (0, 1)
+}
 
 OPT_BYTES = 11  # an OPT record without options
 
@@ -76,7 +78,7 @@ def responder(table: AnswerTable) -> Fast:
                 return None
             opt = reply_opt
             limit = query[end + 3] << 8 | query[end + 4]
-            limit = EDNS_SIZE if limit > EDNS_SIZE else PLAIN_MAX if limit < PLAIN_MAX else limit
+            limit = EDNS_SIZE if limit > EDNS_SIZE else max(limit, PLAIN_MAX)
             options = query[end + 9 :]
         elif counts != _BARE or len(query) != end:
             return None

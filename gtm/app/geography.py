@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gtm.decide.steer import order_for
+from gtm.geo import tablefile
 from gtm.geo.classify import classify
 from gtm.geo.container import DamagedError
 from gtm.geo.overrides import NO_OVERRIDES, Overrides, read_overrides
 from gtm.geo.space import PlaceSpace
 from gtm.geo.spacefile import load_space, space_key
-from gtm.geo import tablefile
 from gtm.model.address import IPNetwork
 from gtm.model.classes import ClassTable
 from gtm.model.deployment import Deployment

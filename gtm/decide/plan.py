@@ -59,7 +59,7 @@ class Dependents:
 
 
 def decide(snapshot: Snapshot, earlier: Decision | None = None, dependents: Dependents | None = None) -> Decision:
-    """The plan of a snapshot. `earlier` gives what may be reused and the last good state of pools that are now all down."""
+    """The plan of a snapshot; `earlier` gives what may be reused, and the last good state of pools now all down."""
     deployment = snapshot.deployment
     orders = active(snapshot)
     if earlier is not None and earlier.snapshot.deployment is deployment and dependents is not None:

@@ -56,7 +56,7 @@ def expand(order: Order, locus: Locus, regions: Mapping[str, Region]) -> tuple[s
 
 
 def nearest(at: Coordinates | None, regions: Mapping[str, Region]) -> tuple[str, ...]:
-    """Region names by great-circle distance; ties, and clients whose place is unknown, by share of traffic, then file order."""
+    """Region names by great-circle distance; where that says nothing, by share of traffic, then in file order."""
     by_share = sorted(regions.values(), key=lambda region: -(region.share or 0.0))
     if at is None:
         return tuple(region.name for region in by_share)

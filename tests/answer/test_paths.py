@@ -23,7 +23,9 @@ SEED = seed_at(1, 0)
 def query(owner: str, rtype: int = 1, *, flags: int = 0x0100, edns: bytes | None = None, rclass: int = 1) -> bytes:
     """A query; `edns` is a whole OPT record."""
     counts = pack(">HHHH", 1, 0, 0, 0 if edns is None else 1)
-    return b"\xab\xcd" + pack(">H", flags) + counts + wire_name.parse(owner) + pack(">HH", rtype, rclass) + (edns or b"")
+    return (
+        b"\xab\xcd" + pack(">H", flags) + counts + wire_name.parse(owner) + pack(">HH", rtype, rclass) + (edns or b"")
+    )
 
 
 def opt(options: bytes = b"", *, size: int = 1232, flags: int = 0, version: int = 0) -> bytes:
@@ -51,7 +53,9 @@ SUBNETS = st.one_of(
 )
 OPTS = st.builds(
     opt,
-    st.one_of(st.just(b""), SUBNETS, st.just(b"\x00\x0a\x00\x08cookies!"), st.just(b"\x00\x03\x00\x00"), st.binary(max_size=8)),
+    st.one_of(
+        st.just(b""), SUBNETS, st.just(b"\x00\x0a\x00\x08cookies!"), st.just(b"\x00\x03\x00\x00"), st.binary(max_size=8)
+    ),
     size=st.sampled_from([0, 511, 512, 600, 1232, 4096]),
     flags=st.sampled_from([0, 0x8000, 1]),
     version=st.sampled_from([0, 0, 0, 1]),
@@ -91,7 +95,9 @@ def test_the_memo_never_holds_what_depends_on_the_client() -> None:
 
 
 @pytest.mark.parametrize("owner", ["www.example.com.", "weighted.example.com.", "WWW.example.COM.", "two.example.com."])
-@pytest.mark.parametrize("edns", [None, opt(), opt(flags=0x8000), opt(ecs(b"\xcb\0\x71", 24)), opt(ecs(b"\x20\1\x0d\xb8", 32, family=2))])
+@pytest.mark.parametrize(
+    "edns", [None, opt(), opt(flags=0x8000), opt(ecs(b"\xcb\0\x71", 24)), opt(ecs(b"\x20\1\x0d\xb8", 32, family=2))]
+)
 def test_usual_queries_for_steered_names_take_the_fast_path(owner: str, edns: bytes | None) -> None:
     assert responder(TABLES[()])(query(owner, edns=edns), b"\x01\2\3\4", SEED) is not None
 

@@ -19,7 +19,7 @@ from gtm.publish.dns.control import Control
 from gtm.publish.dns.facts import Facts
 from gtm.publish.dns.manifest import Manifest
 from gtm.publish.dns.tables import Base, Publisher, load, load_deployment
-from tests.answer.table import CNAMES, NAMES, WEIGHTED, classes, table, zone
+from tests.answer.table import CNAMES, NAMES, WEIGHTED, classes, table
 from tests.answer.test_paths import ecs, opt, query
 from tests.decide.world import POOL, deployment, down, snapshot
 
