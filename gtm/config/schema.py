@@ -31,7 +31,7 @@ def _render(title: str, shape: type[Shape]) -> str:
 
 
 def _tidy(node: Any) -> Any:
-    """Without the library's titles, and without the nulls that only mean that a key may be left out."""
+    """Without the library's titles, without the nulls that only mean that a key may be left out, keys checked."""
     if isinstance(node, list):
         return [_tidy(each) for each in node]
     if not isinstance(node, dict):
@@ -40,6 +40,10 @@ def _tidy(node: Any) -> Any:
         rest = [each for each in options if each != {"type": "null"}]
         others = {key: value for key, value in node.items() if key != "anyOf"}
         return _tidy({**rest[0], **others} if len(rest) == 1 else {**others, "anyOf": rest})
+    if len(patterns := node.get("patternProperties", {})) == 1:
+        ((pattern, below),) = patterns.items()
+        others = {key: value for key, value in node.items() if key != "patternProperties"}
+        return _tidy({**others, "propertyNames": {"pattern": pattern}, "additionalProperties": below})
     return {
         key: {name: _tidy(each) for name, each in value.items()} if key in ("properties", "$defs") else _tidy(value)
         for key, value in node.items()

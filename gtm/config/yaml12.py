@@ -81,7 +81,7 @@ class _Composer:
             return self.alias(str(event.anchor), line)
         if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             raise ConfigError("has no value where one should be", file=self.file, line=line, key=path or None)
-        if event.tag is not None and event.tag != "!":
+        if event.tag is not None:
             self.fault("tags are not allowed", line, path, "plain YAML without !tags")
         if depth > DEPTH_MAX:
             raise ConfigError("is nested too deep", file=self.file, line=line, allowed=f"up to {DEPTH_MAX} levels")
@@ -135,7 +135,7 @@ class _Composer:
         line = _line(event)
         if not isinstance(event, yaml.ScalarEvent):
             raise ConfigError("a key must be plain text", file=self.file, line=line, key=path or None)
-        if event.tag is not None and event.tag != "!":
+        if event.tag is not None:
             self.fault("tags are not allowed", line, path, "plain YAML without !tags")
         self.count(1, line)
         if event.anchor is not None:
