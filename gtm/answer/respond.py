@@ -10,10 +10,12 @@ from gtm.answer.fast import OPT_BYTES, PLAIN_MAX, plain_question, responder
 from gtm.answer.full import respond_full
 from gtm.answer.table import AnswerTable
 
-MEMO_MAX = 100_000  # answers, some 300 octets each; only questions for names that exist are kept
+MEMO_MAX = 200_000  # answers, some 500 octets each with their key
 _ECS_ROOM_BYTES = 4 + 4 + 16  # the largest client subnet option that the fast path may add
 _TC = 0x02
 _IN = b"\x00\x01"
+# What resolvers ask for: NODATA and referrals are kept for these only, so that asking for 65,536 types fills nothing.
+_USUAL = frozenset({1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 48, 64, 65, 257})
 _LASTING = frozenset({0, 3})  # NOERROR and NXDOMAIN: what zones say, not what went wrong with a query
 
 
@@ -40,7 +42,9 @@ def _learn(table: AnswerTable, query: bytes, reply: bytes) -> None:
         return
     question, do = plain
     owner = question[:-4].lower()
-    if question[-2:] != _IN or not table.authority.memoable(owner, question[-4] << 8 | question[-3]):
+    qtype = question[-4] << 8 | question[-3]
+    bounded = reply[6:8] != b"\0\0" or qtype in _USUAL
+    if question[-2:] != _IN or not bounded or not table.authority.memoable(owner, qtype):
         return
     body = reply[12 + len(question) : len(reply) - (OPT_BYTES if do else 0)]
     flags = (bytes((reply[2] & 0xFE, reply[3])), bytes((reply[2] | 1, reply[3])))

@@ -13,6 +13,7 @@ from gtm.answer.compile import compile_sets
 from gtm.answer.table import SteeredSet
 from gtm.app.bundle import Bundle, build
 from gtm.app.secret import secret
+from gtm.app.view import decision_of
 from gtm.config.watch import watch_signature
 from gtm.decide.health import fold
 from gtm.decide.plan import Decision, decide
@@ -24,7 +25,9 @@ from gtm.observe.counters import Counters
 from gtm.observe.prober import Prober
 from gtm.publish.dns.control import Control
 from gtm.publish.dns.facts import Facts
-from gtm.publish.dns.tables import Base, Publisher
+from gtm.publish.dns.manifest import FOLDER as TABLES
+from gtm.publish.dns.manifest import Manifest
+from gtm.publish.dns.tables import Base, Publisher, load_deployment
 from gtm.store.store import Store
 
 log = structlog.get_logger()
@@ -47,7 +50,7 @@ class Controller:
         self._control = Control(state, writable=True)
         self._publisher = Publisher(state, self._control, key=secret(state))
         self._base: Base | None = None
-        self._decision: Decision | None = None
+        self._decision = last_decision(state)
         self._sets: tuple[SteeredSet, ...] | None = None
         self._judgements = remembered(store, bundle.deployment.targets(), time.time())
         self._overrides = store.active(time.time())
@@ -214,7 +217,7 @@ class Controller:
         decision = self._decision
         try:
             self._store.save_judgements(dict(self._judgements), now_s=time.time())
-            if decision is not None and decision.plan.revision != self._recorded:
+            if decision is not None and self._sets is not None and decision.plan.revision != self._recorded:
                 snapshot = decision.snapshot
                 self._store.record(
                     snapshot.revision,
@@ -230,7 +233,7 @@ class Controller:
     def write_facts(self) -> None:
         """Write the facts file for status, explain and metrics."""
         decision = self._decision
-        if decision is None:
+        if decision is None or self._sets is None:
             return
         facts = Facts(
             revision=decision.plan.revision,
@@ -247,6 +250,15 @@ class Controller:
             facts.save(self.state)
         except StoreError as error:
             log.error("facts_not_written", reason=str(error))
+
+
+def last_decision(state: Path) -> Decision | None:
+    """What an earlier run decided last, so that `last_good` outlives a restart; None if it left nothing readable."""
+    try:
+        deployment = load_deployment(state, Manifest.load(state / TABLES))
+        return decision_of(deployment, Facts.load(state))
+    except StoreError:
+        return None
 
 
 def remembered(store: Store, targets: Mapping[Target, Check], now_s: float) -> dict[Target, Judgement]:
