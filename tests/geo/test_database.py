@@ -210,14 +210,14 @@ def test_a_database_with_changed_bytes_is_read_or_refused(tmp_path: Path) -> Non
     whole = sample(tmp_path / "whole.mmdb")
     chance = random.Random(3)
     refused = 0
-    for _ in range(1500):
+    for _ in range(800):
         changed = bytearray(whole)
         for _ in range(chance.choice((1, 1, 2, 8))):
             # The tree, the data and the metadata each get their part.
             where = chance.choice((chance.randrange(len(whole)), len(whole) - chance.randrange(1, 400)))
             changed[where] = chance.choice((0, 255, chance.randrange(256), changed[where] ^ 1 << chance.randrange(8)))
         refused += read_or_refuse(tmp_path / "changed.mmdb", bytes(changed))
-    assert refused > 100
+    assert refused > 50
 
 
 def test_a_tree_with_a_loop_is_refused(tmp_path: Path) -> None:
