@@ -82,10 +82,10 @@ def run(folder: Path | None, *, in_json: bool) -> int:
         try:
             _start_standins(deployment, standins, stop)
             if not stop.signalled:
-                serving = _start_serve(place, stop)
+                serving = _start_serve(place, stop, in_json=in_json)
             if serving is not None:
                 _tell(place, deployment, standins, in_json=in_json)
-                serving = _stay(place, standins, serving, stop)
+                serving = _stay(place, standins, serving, stop, in_json=in_json)
         finally:
             _end(place, standins, serving)
     return 0
@@ -147,14 +147,15 @@ def _start_standins(deployment: Deployment, standins: list[Standin], stop: _Stop
             )
 
 
-def _start_serve(place: Path, stop: _Stop) -> subprocess.Popen[bytes] | None:
+def _start_serve(place: Path, stop: _Stop, *, in_json: bool) -> subprocess.Popen[bytes] | None:
     """Start `gtm serve` and wait until it serves; None if that was interrupted. Raises GtmError if it does not."""
-    process = _spawn(("gtm.cli.main", "serve", "--json", "-C", str(place)), signal.SIGTERM)
+    arguments = ("gtm.cli.main", "serve", *(("--json",) if in_json else ()), "-C", str(place))
+    process = _spawn(arguments, signal.SIGTERM)
     said = _first_line(process, SERVE_START_S, stop)
     if stop.signalled:
         _stop_process(process)
         return None
-    if b'"serving"' not in said:
+    if not said:
         _stop_process(process)
         raise GtmError("the name server did not start; what it said is above")
     return process
@@ -198,7 +199,7 @@ def _first_line(process: subprocess.Popen[bytes], seconds: float, stop: _Stop) -
 
 
 def _stay(
-    place: Path, standins: Sequence[Standin], serving: subprocess.Popen[bytes], stop: _Stop
+    place: Path, standins: Sequence[Standin], serving: subprocess.Popen[bytes], stop: _Stop, *, in_json: bool
 ) -> subprocess.Popen[bytes] | None:
     """Say what dies, and start a controller that was killed again, until told to stop; the controller as it is then."""
     gone: set[int] = set()
@@ -213,7 +214,7 @@ def _stay(
             _say(f"the controller has ended; the workers answer on. It is started again in {RESTART_S:.0f} s.")
             if stop.wait(RESTART_S):
                 return None
-            started = _start_serve(place, stop)
+            started = _start_serve(place, stop, in_json=in_json)
             if started is None:
                 return None
             serving = started

@@ -255,8 +255,8 @@ def effects_of(snapshot: Snapshot, overrides: tuple[Override, ...]) -> Iterator[
     deployment = snapshot.deployment
     before = decide(snapshot).plan
     after = _with(snapshot, overrides)
-    for name, pool in before.pools.items():
-        changed = after.pools[name]
+    for name in deployment.pools:
+        pool, changed = before.pools[name], after.pools[name]
         moved = share_moved(pool, changed, deployment)
         regions = _available(pool), _available(changed)
         if moved != 0 or regions[0] != regions[1]:

@@ -20,6 +20,8 @@ from gtm.model.errors import GtmError
 from gtm.model.health import Judgement
 from gtm.model.plan import InstancePlan, Plan, PoolPlan, RegionPlan
 from gtm.model.pool import Pool
+from gtm.publish.dns.manifest import FILE as MANIFEST
+from gtm.publish.dns.manifest import FOLDER as TABLES
 from gtm.web.document import as_object
 from gtm.web.healthz import TABLE_AGE_MAX_S
 from gtm.web.status import (
@@ -38,8 +40,8 @@ from gtm.web.status import (
 def status_of_folder(folder: Path) -> Status:
     """The status of the node of a deployment folder. Raises GtmError, also where nothing has been published there."""
     state = state_folder(folder)
-    if not state.exists():
-        raise GtmError(f"no node has run here yet: {state} does not exist; `gtm serve -C {folder}` starts one")
+    if not (state / TABLES / MANIFEST).exists():
+        raise GtmError(f"no node has published anything into {state} yet; `gtm serve -C {folder}` starts one")
     return status_of(read_view(state))
 
 
@@ -64,6 +66,7 @@ def status_of(view: View) -> Status:
         pools=pools_of(deployment, plan, snapshot.judgements),
         overrides=active(snapshot),
         databases=databases_of(Path(view.facts.folder), deployment),
+        probes=view.facts.probes,
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))
@@ -93,8 +96,8 @@ def pools_of(deployment: Deployment, plan: Plan, judgements: Mapping[Target, Jud
     for name in deployment.names:
         names.setdefault(name.pool, []).append(name.owner)
     return tuple(
-        _pool(deployment.pools[planned.name], planned, tuple(names.get(planned.name, ())), judgements)
-        for planned in plan.pools.values()
+        _pool(pool, plan.pools[pool.name], tuple(names.get(pool.name, ())), judgements)
+        for pool in deployment.pools.values()
     )
 
 

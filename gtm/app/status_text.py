@@ -131,7 +131,7 @@ def _since(one: InstanceStatus, now_s: float) -> str:
 def _seen(one: InstanceStatus) -> str:
     """The last result where checks decide, the order where people do."""
     last = one.last
-    seen = "" if last is None else f"{clean(last.detail)}, {last.took_s * 1000:.1f} ms"
+    seen = "" if last is None else clean(last.detail)
     if last is None or one.health is not one.judged:
         return clean(one.reason) + (f" (check: {seen})" if seen else "")
     return seen if one.streak == 0 else f"{seen}, {one.streak} in a row against {one.judged}"

@@ -46,6 +46,7 @@ def metrics(status: Status | None) -> Iterator[Metric]:
     yield from _workers(status)
     yield from _pools(status)
     yield from _probes(status)
+    yield from _prober(status)
     yield from _overrides(status)
 
 
@@ -178,6 +179,40 @@ def _probes(status: Status) -> Iterator[Metric]:
         ("gtm_probe_timestamp_seconds", "When the last probe ended, seconds since the epoch.", _at),
     ):
         yield _gauge(name, text, [(_key(target), value(last)) for target, last in lasts], labels)
+
+
+def _prober(status: Status) -> Iterator[Metric]:
+    counts = status.probes
+    yield _counter(
+        "gtm_probe_starts",
+        "Probes started since the controller started.",
+        [((), counts[name]) for name in ("started",) if name in counts],
+    )
+    yield _counter(
+        "gtm_probe_results",
+        "Probes ended, by what they came to: ok, or why they failed.",
+        [
+            ((name.removeprefix("failed_"),), value)
+            for name, value in counts.items()
+            if name == "ok" or name[:7] == "failed_"
+        ],
+        ("result",),
+    )
+    yield _counter(
+        "gtm_probe_late_starts",
+        "Probes started noticeably later than they were due.",
+        [((), counts[name]) for name in ("late",) if name in counts],
+    )
+    yield _counter(
+        "gtm_probe_start_delay_seconds",
+        "How much later than due probes started, summed up.",
+        [((), counts[name]) for name in ("delay_seconds",) if name in counts],
+    )
+    yield _gauge(
+        "gtm_probe_running",
+        "Probes that run now.",
+        [((), counts[name]) for name in ("running",) if name in counts],
+    )
 
 
 def _overrides(status: Status) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gtm.model.check import Target
 from gtm.model.health import Health, Result
@@ -106,7 +106,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One node at one moment.
+    """One node at one moment. `probes` are the prober's counters by name.
 
     `reload_problem` is what the last reload failed on, None when it did not; `problems` is everything that somebody
     should look at, that included.
@@ -123,5 +123,6 @@ class Status:
     pools: tuple[PoolStatus, ...]
     overrides: tuple[Override, ...]
     databases: tuple[DatabaseStatus, ...]
+    probes: Mapping[str, float] = field(default_factory=dict)
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

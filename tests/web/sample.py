@@ -127,6 +127,7 @@ STATUS = Status(
             built_s=NOW_S - 40 * 86400,
         ),
     ),
+    probes={"started": 120, "running": 1, "ok": 80, "late": 0, "delay_seconds": 0.25, "failed_refused": 39},
 )
 
 EXPLAINED: dict[str, object] = {

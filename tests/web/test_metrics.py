@@ -32,6 +32,8 @@ def test_what_is_counted() -> None:
     assert value("gtm_worker_up", worker="dns-1") == 0
     assert value("gtm_region_available", pool="lb.example.com/web", region="eu-west") == 0
     assert value("gtm_override_orders", kind="region", action="drain") == 1
+    assert value("gtm_probe_results_total", result="refused") == 39
+    assert value("gtm_probe_starts_total") == 120
     assert value("gtm_probe_success", check="web", address="127.0.2.11") == 0
 
 
