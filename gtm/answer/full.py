@@ -6,37 +6,20 @@ Whatever the bytes are, the outcome is a response no longer than allowed, or sil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from gtm.answer.authority_lookup import Answer
 from gtm.answer.client import Located, locate
+from gtm.answer.full_query import Query, parse
 from gtm.answer.pick import slot
 from gtm.answer.table import AnswerTable
-from gtm.wire import ecs, edns, header, record, tsig
+from gtm.wire import ecs, edns, header
 from gtm.wire import rtype as t
 from gtm.wire.compose import Composer
-from gtm.wire.edns import Edns
-from gtm.wire.error import WireError
-from gtm.wire.header import Header
 from gtm.wire.record import Question
 
 UDP_MAX_BYTES = 512  # without EDNS, RFC 1035 section 4.2.1
 TCP_MAX_BYTES = 65535
+NSID_MAX_BYTES = 128  # so that question, OPT and all options always fit into 512 octets
 _CHAOS_TTL_S = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A query that is worth an answer; `rcode` other than NOERROR if that answer is an error already.
-
-    `tsig` is the record that answers the query's TSIG, if it had one: no keys are known here.
-    """
-
-    head: Header
-    question: Question | None = None
-    edns: Edns | None = None
-    rcode: int = header.NOERROR
-    tsig: bytes = b""
 
 
 class Steering:
@@ -95,46 +78,6 @@ def respond_full(table: AnswerTable, query: bytes, source: bytes, seed: int, *, 
     return _render(table, asked, found, scope, limit_bytes)
 
 
-def parse(query: bytes) -> Query | None:
-    """What is asked, or None for what gets no answer: less than a header, or a response.
-
-    Records that have no business in a query must be well-formed, and are passed over; so is what follows the last one,
-    as BIND, NSD and PowerDNS have it.
-    """
-    if len(query) < header.HEADER_BYTES:
-        return None
-    head = header.parse(query)
-    if head.flags & header.QR:
-        return None
-    if head.opcode != header.QUERY:
-        return Query(head=head, rcode=header.NOTIMP)
-    if head.questions != 1:
-        return Query(head=head, rcode=header.FORMERR)
-    asked = Query(head=head, rcode=header.FORMERR)
-    try:
-        question, offset = record.parse_question(query, header.HEADER_BYTES)
-        asked = replace(asked, question=question)
-        for _ in range(head.answers + head.authorities):
-            stray, offset = record.parse_record(query, offset)
-            if stray.rtype in {t.OPT, t.TSIG}:
-                return asked
-        for left in reversed(range(head.additionals)):
-            extra, offset = record.parse_record(query, offset)
-            if extra.rtype == t.OPT:
-                if asked.edns is not None:
-                    return asked
-                asked = replace(asked, edns=Edns(payload_bytes=edns.PAYLOAD_MIN_BYTES))
-                asked = replace(asked, edns=edns.parse(extra))
-            elif extra.rtype == t.TSIG:
-                if left:
-                    return asked
-                return replace(asked, rcode=header.NOTAUTH, tsig=tsig.refuse(query, extra))
-    except WireError:
-        return asked
-    badvers = asked.edns is not None and asked.edns.version
-    return replace(asked, rcode=header.BADVERS if badvers else header.NOERROR)
-
-
 def _udp_limit_bytes(asked: Query) -> int:
     if asked.edns is None:
         return UDP_MAX_BYTES
@@ -153,19 +96,19 @@ def _opt(table: AnswerTable, asked: Query, rcode: int, scope: int) -> bytes:
         return b""
     extra: list[tuple[int, bytes]] = []
     if options.nsid and table.identity.nsid is not None:
-        extra.append((edns.OPTION_NSID, table.identity.nsid.encode()))
+        extra.append((edns.OPTION_NSID, table.identity.nsid.encode()[:NSID_MAX_BYTES]))
     if options.subnet is not None:
         extra.append((ecs.OPTION_ECS, ecs.render(options.subnet, scope)))
     return edns.render(rcode=rcode, dnssec_ok=options.dnssec_ok, options=tuple(extra))
 
 
 def _plain(table: AnswerTable, asked: Query, rcode: int, limit_bytes: int) -> bytes:
-    """A response with no records but OPT."""
+    """A response with no records but OPT and, where it fits, TSIG."""
     composer = Composer(asked.question, limit_bytes)
     opt = _opt(table, asked, rcode, 0)
     if opt:
         composer.add_raw(opt)
-    if asked.tsig:
+    if asked.tsig and composer.size_bytes + len(asked.tsig) <= limit_bytes:
         composer.add_raw(asked.tsig)
     return composer.finish(asked.head.ident, _flags(asked, rcode))
 

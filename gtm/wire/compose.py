@@ -47,6 +47,11 @@ class Composer:
             self._remember(lowered, len(lowered) - 1, HEADER_BYTES)
             self._buffer += render_question(question)
 
+    @property
+    def size_bytes(self) -> int:
+        """How long the message is so far."""
+        return len(self._buffer)
+
     def add(
         self,
         section: int,

@@ -63,3 +63,22 @@ def parse_record(message: bytes, offset: int) -> tuple[Record, int]:
         owner=owner, rtype=rtype, rclass=rclass, ttl=ttl, rdata=message[offset : offset + size], offset=offset
     )
     return record, offset + size
+
+
+def skip(message: bytes, offset: int) -> tuple[int, int]:
+    """(type, offset after it) of the record at `offset`, without following its names. Raises WireError."""
+    try:
+        while (length := message[offset]) and length < 0xC0:
+            if length > name.LABEL_MAX_BYTES:
+                raise WireError("unknown label type")
+            offset += 1 + length
+    except IndexError:
+        raise WireError("name runs over the end of the message") from None
+    offset += 2 if length else 1
+    if offset + 10 > len(message):
+        raise WireError("record runs over the end of the message")
+    rtype, _, _, size = _RECORD.unpack_from(message, offset)
+    offset += 10 + size
+    if offset > len(message):
+        raise WireError("rdata runs over the end of the message")
+    return rtype, offset

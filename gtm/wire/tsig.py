@@ -11,7 +11,6 @@ from gtm.wire.error import WireError
 from gtm.wire.record import Record
 
 BADKEY: Final = 17
-RECORD_MAX_BYTES: Final = 2 * name.NAME_MAX_BYTES + 26  # key and algorithm names, and the fixed fields of both
 
 
 def refuse(message: bytes, record: Record) -> bytes:

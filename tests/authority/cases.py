@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ def _records(section: Iterable[dns.rrset.RRset]) -> frozenset[str]:
 
 def _record(rrset: dns.rrset.RRset) -> str:
     rdata = rrset[0]
-    try:
+    with contextlib.suppress(ValueError, AttributeError):  # types without names, or whose rdata is kept as bytes
         rdata = rdata.replace(
             **{
                 slot: dns.name.Name([label.lower() for label in getattr(rdata, slot).labels])
@@ -117,8 +118,6 @@ def _record(rrset: dns.rrset.RRset) -> str:
                 if isinstance(getattr(rdata, slot), dns.name.Name)
             }
         )
-    except (ValueError, AttributeError):
-        pass
     owner = dns.name.Name([label.lower() for label in rrset.name.labels])
     return f"{owner} {rrset.ttl} {dns.rdatatype.to_text(rrset.rdtype)} {rdata.to_text()}"
 

@@ -30,10 +30,12 @@ def peers(zones: Mapping[str, Path], folder: Path, ports: tuple[int, int, int, i
         Peer(
             "bind",
             ("named", "-g", "-c", "bind.conf", "-n", "1"),
-            f"""options {{ directory "{folder / "bind"}"; listen-on port {bind} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+            f"""options {{ directory "{folder / "bind"}";
+  listen-on port {bind} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
   recursion no; allow-query {{ any; }}; pid-file none; notify no; empty-zones-enable no; dnssec-validation no;
   check-integrity no; check-wildcard no; check-mx ignore; check-dup-records ignore; check-srv-cname ignore;
-  check-mx-cname ignore; check-sibling no; check-spf ignore; session-keyfile none; minimal-responses no-auth; max-records-per-type 0;
+  check-mx-cname ignore; check-sibling no; check-spf ignore; session-keyfile none;
+  minimal-responses no-auth; max-records-per-type 0;
   }};
 controls {{ }};
 {bind_zones}""",
