@@ -108,14 +108,11 @@ while True:
         path.unlink(missing_ok=True)
         writer = start(program, path)
         assert writer.stdout is not None
-        told = -1
-        for line in writer.stdout:
-            told = int(line)
-            if told >= wanted:
-                writer.kill()
-                break
-        rest, _ = writer.communicate()
-        told = max([told, *(int(line) for line in rest.split("\n")[:-1] if line)])
+        while int(writer.stdout.readline()) < wanted:
+            pass
+        writer.kill()
+        told = max([wanted, *map(int, writer.stdout.read().split())])  # what it said before it died counts as well
+        writer.communicate()
         with Store(path) as store:
             names = {o.subject.name for o in store.active(0.0)}
             assert {f"r{i}" for i in range(told + 1)} <= names
