@@ -90,7 +90,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("decide", "from time import monotonic"),
         ("decide", "import gtm.wire"),
         ("answer", "def late():\n    import random"),
-        ("answer", "import gtm.decide"),
+        ("decide", "import gtm.answer"),
         ("model", "import gtm.wire"),
         ("config", "import gtm.wire"),
         ("geo", "import gtm.decide"),
