@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gtm.geo.nest import nest, unusable
 from gtm.geo.space import PlaceSpace
-from gtm.geo.steps import Blocks, Steps, blocks, levelled, paired
+from gtm.geo.steps import Blocks, Steps, blocks, first_seen, levelled, paired
 from gtm.model.address import IPNetwork
 from gtm.model.classes import PAGE, ClassTable
 from gtm.model.errors import ConfigError
@@ -115,11 +115,8 @@ def _levelled4(four: Blocks, rules: Sequence[IPNetwork], space: PlaceSpace) -> S
 def _leaves(cut: Blocks, leaves: dict[tuple[int, int], int]) -> _Words:
     """The leaf number of each block, numbering the new (class, scope) pairs in `leaves` as they are first met."""
     codes = cut.values * 256 + cut.lengths
-    distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    numbers = np.empty(len(distinct), np.int64)
-    for i in np.argsort(first, kind="stable"):
-        pair = (int(distinct[i]) // 256, int(distinct[i]) % 256)
-        numbers[i] = leaves.setdefault(pair, len(leaves))
+    found, inverse = first_seen(codes)
+    numbers = np.array([leaves.setdefault((code // 256, code % 256), len(leaves)) for code in found], np.int64)
     return np.minimum(numbers, 0xFFFF).astype(np.uint16)[inverse]
 
 

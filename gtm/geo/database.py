@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gtm.geo.centre import Sums, sums_of
 from gtm.geo.record import NO_FACTS, RECOGNISED, Facts, Layout, RecordError, facts_of, layout_of
-from gtm.geo.steps import Steps, joined, sizes
+from gtm.geo.steps import Steps, distinct, joined, sizes
 from gtm.geo.tree import NOTHING, Leaves, Tree, TreeError, leaves4, leaves6
 from gtm.model.errors import ConfigError
 
@@ -142,7 +142,7 @@ class _Known:
     def networks(self, leaves: Leaves, weight: float) -> Steps:
         """The family's networks as steps over numbers of `facts`; weighs each fact by the addresses it has."""
         steps = joined(leaves.width, leaves.starts, leaves.pointers)
-        pointers, first, inverse = np.unique(steps.values, return_index=True, return_inverse=True)
+        pointers, first, inverse = distinct(steps.values)
         within = leaves.within[np.searchsorted(leaves.starts, steps.starts[first])]
         numbers = np.array(
             [
