@@ -1,0 +1,218 @@
+"""Deployments made at random, written as files, and read back as what they were."""
+
+from __future__ import annotations
+
+import tempfile
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtm.config.build.policies import written
+from gtm.config.codes import CONTINENTS, COUNTRIES
+from gtm.config.deployment import load
+from gtm.model.check import Cadence, Check, HttpProbe, TcpProbe, Tls
+from gtm.model.name import AllDown, Fallback, LastGood, NoData, ServeAll, SteeredName
+from gtm.model.place import Coordinates
+from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Order, Policy, Rule
+from gtm.model.pool import Instance, Pool
+from gtm.model.region import Region
+from tests.config.folders import ZONE, write
+
+ZONE_NAME = "lb.example.com."
+REGION_NAMES = ("no", "on", "e1", "012", "us-east", "ap_south")
+
+coordinates = st.builds(Coordinates, latitude=st.floats(-90, 90), longitude=st.floats(-180, 180))
+regions = st.lists(st.sampled_from(REGION_NAMES), min_size=1, unique=True).flatmap(
+    lambda names: st.tuples(
+        *(
+            st.builds(
+                Region,
+                name=st.just(name),
+                coordinates=coordinates,
+                capacity=st.none() | st.floats(0.001, 1e12),
+                threshold=st.integers(0, 100).map(lambda percent: round(percent / 100, 9)),
+            )
+            for name in names
+        )
+    )
+)
+probes = st.one_of(
+    st.just(TcpProbe()),
+    st.builds(
+        HttpProbe,
+        method=st.sampled_from(("GET", "OPTIONS")),
+        path=st.from_regex(r"/[a-z0-9?=&%]{0,10}", fullmatch=True),
+        host=st.none() | st.just("www.example.com:8080"),
+        headers=st.lists(st.tuples(st.sampled_from(("X-A", "no")), st.text("abc 01:#", max_size=5)), unique_by=lambda h: h[0]).map(tuple),
+        statuses=st.lists(st.integers(100, 598).map(lambda low: (low, low + 1)), min_size=1, max_size=3).map(tuple),
+        body=st.none() | st.sampled_from(("^ok$", "12", "no", "a: b")),
+        tls=st.none() | st.builds(Tls, server_name=st.none() | st.just("www.example.com")),
+    ),
+)  # fmt: skip
+cadences = st.integers(1, 3000).flatmap(
+    lambda tenths: st.builds(
+        Cadence,
+        interval_s=st.just(tenths / 10),
+        timeout_s=st.just(tenths / 20),
+        fall=st.integers(1, 100),
+        rise=st.integers(1, 100),
+        jitter=st.sampled_from((0.0, 0.1, 0.5)),
+    )
+)
+checks = st.builds(Check, name=st.just("no"), port=st.integers(1, 65535), probe=probes, cadence=cadences)
+matchers: st.SearchStrategy[Matcher] = st.one_of(
+    st.sampled_from(sorted(COUNTRIES)).map(lambda code: Country(code=code)),
+    st.sampled_from(sorted(CONTINENTS)).map(lambda code: Continent(code=code)),
+    st.integers(1, 2**32 - 1).map(lambda asn: Asn(asn=asn)),
+    st.integers(0, 2**24 - 1).map(lambda number: Network(network=IPv4Network((number << 8, 24)))),
+)
+last_resorts: st.SearchStrategy[AllDown] = st.one_of(
+    st.sampled_from((ServeAll(), LastGood(), NoData())),
+    st.just(Fallback(addresses=(IPv4Address("192.0.2.250"), IPv6Address("2001:db8::250")))),
+)
+
+
+@st.composite
+def pools(draw: st.DrawFn, names: list[str]) -> Pool:
+    """A pool of addresses in some of the regions."""
+    instances = []
+    for number, region in enumerate(draw(st.lists(st.sampled_from(names), min_size=1, max_size=5))):
+        both = draw(st.sampled_from(("a", "aaaa", "a aaaa")))
+        instances.append(
+            Instance(
+                region=region,
+                a=IPv4Address(f"192.0.2.{number + 1}") if "a" in both.split() else None,
+                aaaa=IPv6Address(f"2001:db8::{number + 1}") if "aaaa" in both else None,
+                weight=draw(st.integers(1, 10**6)),
+                probe=draw(st.none() | st.just(IPv4Address("10.0.0.1"))),
+            )
+        )
+    instances.sort(key=lambda instance: names.index(instance.region))
+    check, threshold = draw(st.none() | st.just("no")), draw(st.none() | st.sampled_from((0.0, 0.25, 1.0)))
+    return Pool(name="lb.example.com/12", check=check, instances=tuple(instances), threshold=threshold)
+
+
+@st.composite
+def policies(draw: st.DrawFn, names: list[str]) -> Policy:
+    """Rules of which none hides another, each for a region of the pool or for the nearest."""
+    rules = []
+    for each in draw(st.lists(matchers, unique=True, max_size=6)):
+        order = draw(st.lists(st.sampled_from(names), unique=True, max_size=3))
+        rules.append(Rule(matchers=(each,), order=Order(regions=tuple(order), nearest=True)))
+    if draw(st.booleans()):
+        rules.append(Rule(order=Order(nearest=True)))
+    return Policy(rules=tuple(rules))
+
+
+class Quoting(yaml.SafeDumper):
+    """A writer that puts all text in quotes, keys too."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def dump(tree: Any) -> str:
+    return str(yaml.dump(tree, Dumper=Quoting, sort_keys=False, width=1_000_000, allow_unicode=True))
+
+
+def known(**keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def write_region(region: Region) -> dict[str, Any]:
+    where = region.coordinates
+    return known(
+        latitude=where.latitude,
+        longitude=where.longitude,
+        capacity=region.capacity,
+        threshold=f"{region.threshold:.0%}",
+    )
+
+
+def write_check(check: Check) -> dict[str, Any]:
+    cadence = check.cadence
+    common = {
+        "interval": f"{cadence.interval_s}s",
+        "timeout": cadence.timeout_s,
+        "fall": cadence.fall,
+        "rise": cadence.rise,
+    }
+    common["jitter"] = cadence.jitter
+    if isinstance(check.probe, TcpProbe):
+        return {"tcp": {"port": check.port}, **common}
+    http = check.probe
+    shape = known(
+        port=check.port, path=http.path, host=http.host, method=http.method, body=http.body, headers=dict(http.headers)
+    )
+    shape["statuses"] = [f"{low}..{high}" for low, high in http.statuses]
+    if http.tls is None:
+        return {"http": shape, **common}
+    return {"https": {**shape, **known(server_name=http.tls.server_name)}, **common}
+
+
+def write_pool(pool: Pool) -> dict[str, Any]:
+    shape: dict[str, Any] = known(check=pool.check, threshold=pool.threshold)
+    for each in pool.instances:
+        texts = known(a=each.a, aaaa=each.aaaa, probe=each.probe)
+        instance = {**{key: str(value) for key, value in texts.items()}, "weight": each.weight}
+        shape.setdefault(each.region, []).append(instance)
+    return shape
+
+
+def write_rule(rule: Rule) -> dict[str, Any]:
+    order = [*rule.order.regions, *(["nearest"] if rule.order.nearest else [])]
+    return {**({"from": [written(each) for each in rule.matchers]} if rule.matchers else {}), "order": order}
+
+
+def write_name(name: SteeredName) -> dict[str, Any]:
+    words: dict[type, Any] = {ServeAll: "serve_all", LastGood: "last_good", NoData: "nodata"}
+    resort = name.all_down
+    down = [str(each) for each in resort.addresses] if isinstance(resort, Fallback) else words[type(resort)]
+    steer = [write_rule(rule) for rule in name.policy.rules]
+    return {"pool": "12", "ttl": name.ttl_s, "answers": name.answers, "steer": steer, "all_down": down}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_written_is_read(data: st.DataObject) -> None:
+    some = data.draw(regions)
+    names = [region.name for region in some]
+    check = data.draw(checks)
+    pool = data.draw(pools(names))
+    owners = data.draw(st.lists(st.sampled_from(("@", "www", "no", "*", "*.12", "a.b.c")), unique=True, max_size=4))
+    steered = [
+        SteeredName(
+            owner=ZONE_NAME if owner == "@" else f"{owner}.{ZONE_NAME}",
+            zone=ZONE_NAME,
+            pool=pool.name,
+            policy=data.draw(policies(names)),
+            ttl_s=data.draw(st.integers(0, 604800)),
+            answers=data.draw(st.integers(1, 16)),
+            all_down=data.draw(last_resorts),
+        )
+        for owner in owners
+    ]
+    files = {
+        "geodata/regions.yaml": dump({"regions": {region.name: write_region(region) for region in some}}),
+        "probes/checks.yaml": dump({"checks": {check.name: write_check(check)}}),
+        "zones/lb.example.com.zone": ZONE,
+        "zones/lb.example.com.yaml": dump(
+            {
+                "pools": {"12": write_pool(pool)},
+                "names": {owner: write_name(name) for owner, name in zip(owners, steered, strict=True)},
+            }
+        ),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        found = load(write(Path(folder), files))
+    assert list(found.regions.values()) == list(some)
+    assert dict(found.checks) == {"no": check}
+    assert dict(found.pools) == {pool.name: pool}
+    assert found.names == tuple(steered)
