@@ -17,6 +17,7 @@ from typing import TypeVar
 import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Probe, Target, TcpProbe, Tls
+from gtm.observe import probe as probe_module
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import prepare
 from gtm.observe.response import HEAD_MAX_BYTES
@@ -34,6 +35,7 @@ from tests.observe.peers import (
     unused_port,
 )
 
+SHORT_S = 0.5  # for probes that must time out; all others have ten seconds and need milliseconds
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 T = TypeVar("T")
 
@@ -43,6 +45,11 @@ def no_descriptor_is_left() -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     yield
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.fixture(autouse=True)
+def a_busy_machine_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "STALL_S", 60.0)
 
 
 def run(coroutine: Coroutine[object, object, T]) -> T:
@@ -76,7 +83,10 @@ def test_a_good_answer() -> None:
 def test_the_verdict_needs_the_headers_only_unless_the_body_must_match() -> None:
     waiting = says_and_waits(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     assert shown(waiting) == (Reason.OK, "200 in N ms")
-    assert shown(waiting, HttpProbe(body="x"), 0.1) == (Reason.TIMEOUT, "timeout after 0.1 s while reading the body")
+    assert shown(waiting, HttpProbe(body="x"), SHORT_S) == (
+        Reason.TIMEOUT,
+        "timeout after 0.5 s while reading the body",
+    )
 
 
 def test_what_is_asked() -> None:
@@ -153,11 +163,11 @@ def test_an_endless_body_is_judged_by_its_beginning() -> None:
         (says_and_waits(), "waiting for the status line"),
         (says_and_waits(b"HTTP/1.1 20"), "waiting for the status line"),
         (says_and_waits(b"HTTP/1.1 200 OK\r\nA: b\r\n"), "reading the headers"),
-        (repeats(b"H", 0.01), "waiting for the status line"),
+        (repeats(b"H", 0.05), "waiting for the status line"),
     ],
 )
 def test_a_peer_that_hangs_or_trickles_meets_the_deadline(serve: Serve, phase: str) -> None:
-    assert shown(serve, timeout_s=0.1) == (Reason.TIMEOUT, f"timeout after 0.1 s while {phase}")
+    assert shown(serve, timeout_s=SHORT_S) == (Reason.TIMEOUT, f"timeout after 0.5 s while {phase}")
 
 
 def test_a_trickle_within_the_deadline_is_as_good_as_any() -> None:
@@ -200,13 +210,13 @@ def test_an_accept_queue_that_is_full_is_a_timeout_while_connecting() -> None:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.77.4", port))
             try:
-                return await probe(Peer(address=IPv4Address("127.0.77.4"), port=port, requests=[]), TcpProbe(), 0.1)
+                return await probe(Peer(address=IPv4Address("127.0.77.4"), port=port, requests=[]), TcpProbe(), SHORT_S)
             finally:
                 for filler in fillers:
                     filler.close()
 
     outcome = run(go())
-    assert (outcome.reason, outcome.detail) == (Reason.TIMEOUT, "timeout after 0.1 s while connecting")
+    assert (outcome.reason, outcome.detail) == (Reason.TIMEOUT, "timeout after 0.5 s while connecting")
 
 
 def test_tcp_connects_and_sends_nothing() -> None:
@@ -243,7 +253,9 @@ def test_no_descriptors_left_is_our_fault_not_theirs() -> None:
     assert (outcome.reason, outcome.detail) == (Reason.OURS, "Too many open files while connecting")
 
 
-def test_a_stall_of_this_process_is_our_fault_not_theirs() -> None:
+def test_a_stall_of_this_process_is_our_fault_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "STALL_S", 0.25)
+
     async def go() -> Outcome:
         async with serving(says_and_waits()) as peer:
             asyncio.get_running_loop().call_later(0.05, time.sleep, 0.6)
@@ -376,7 +388,7 @@ class TestTls:
     @pytest.mark.parametrize(
         ("serve", "timeout_s", "detail"),
         [
-            (says_and_waits(), 0.1, "timeout after 0.1 s while in the TLS handshake"),
+            (says_and_waits(), SHORT_S, "timeout after 0.5 s while in the TLS handshake"),
             (says(), 10.0, "connection closed in the TLS handshake"),
             (resets, 10.0, "connection reset while in the TLS handshake"),
         ],
