@@ -67,8 +67,8 @@ class Authority:
             if node is None:
                 return False
             cut = zone.cut(lowered)
-            if cut is not None:
-                return zone.delegated(cut) and (cut != lowered or qtype != t.DS)
+            if cut is not None and not (cut == lowered and qtype == t.DS):
+                return zone.delegated(cut)
             if qtype | STEERED in node or (qtype == t.ANY and any(key & STEERED for key in node)):
                 return False
             if qtype in node or qtype == t.ANY:
