@@ -67,6 +67,7 @@ class Controller:
         """Probe every target once, then decide and publish: nothing is served on no evidence."""
         self._prober_task = asyncio.create_task(self._prober.run(), name="prober")
         await self._prober.first_round()
+        self._changed.clear()
         self._lay()
         self.publish()
         self.write_facts()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -57,58 +58,46 @@ class Crew:
             if name not in wanted:
                 self._end([name])
         self.roles = tuple(roles)
-        for role in roles:
-            self._settle(role)
+        self._start([role for role in roles if not self._taken_over(role)])
 
     def tend(self) -> None:
-        """Start again what has died; called now and then."""
-        for role in self.roles:
-            child = self.children.get(role.name)
-            if child is not None and child.poll() is not None:
-                log.warning("process_died", role=role.name, pid=child.pid, code=child.returncode)
-                del self.children[role.name]
-            if holder(self.state, role.name) is None:
-                try:
-                    self._start(role)
-                except GtmError as error:
-                    log.error("process_not_started", role=role.name, reason=str(error))
+        """Start again what has died; called now and then. Raises GtmError if something does not come up."""
+        for name, child in list(self.children.items()):
+            if child.poll() is not None:
+                log.warning("process_died", role=name, pid=child.pid, code=child.returncode)
+                del self.children[name]
+        self._start([role for role in self.roles if holder(self.state, role.name) is None])
 
     def dismiss(self) -> None:
         """End all processes of the state folder and wait for them."""
         self._end([role.name for role in self.roles])
 
-    def _settle(self, role: Role) -> None:
+    def _taken_over(self, role: Role) -> bool:
+        """Whether a process of the role runs and is as it should be; one that is not is ended."""
         pid = holder(self.state, role.name)
         record = _record_path(self.state, role.name)
         if pid is not None and record.exists() and record.read_text() == role.record():
             log.info("process_taken_over", role=role.name, pid=pid)
-            return
+            return True
         if pid is not None:
             self._end([role.name])
-        self._start(role)
+        return False
 
-    def _start(self, role: Role) -> None:
-        """Start a process and wait until it says that it serves, by closing its end of a pipe after one octet."""
-        reading, writing = os.pipe()
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-m", role.module, *role.arguments, "--ready-fd", str(writing)],
-                pass_fds=(writing,),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(writing)
-        with os.fdopen(reading, "rb", buffering=0) as pipe:
-            ready, _, _ = select.select([pipe], [], [], START_S)
-            said = pipe.read(1) if ready else b""
-        if said != b"1":
-            child.kill()
-            child.wait()
-            raise GtmError(f"{role.name} did not start; its own message is above")
-        self.children[role.name] = child
-        _record_path(self.state, role.name).write_text(role.record())
-        log.info("process_started", role=role.name, pid=child.pid)
+    def _start(self, roles: Sequence[Role]) -> None:
+        """Start processes side by side, and wait until each says that it serves. Raises GtmError if one does not."""
+        starting = [(role, *_spawn(role)) for role in roles]
+        failed = []
+        for role, child, pipe in starting:
+            if not _said_ready(pipe):
+                child.kill()
+                child.wait()
+                failed.append(role.name)
+                continue
+            self.children[role.name] = child
+            _record_path(self.state, role.name).write_text(role.record())
+            log.info("process_started", role=role.name, pid=child.pid)
+        if failed:
+            raise GtmError(f"{', '.join(failed)} did not start; the reason is above, in its own words")
 
     def _end(self, names: Sequence[str]) -> None:
         pids = {name: pid for name in names if (pid := holder(self.state, name)) is not None}
@@ -124,6 +113,27 @@ class Crew:
             if child is not None:
                 child.wait()
             _record_path(self.state, name).unlink(missing_ok=True)
+
+
+def _spawn(role: Role) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """A new process of a role, and the pipe on which it will say that it serves."""
+    reading, writing = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", role.module, *role.arguments, "--ready-fd", str(writing)],
+            pass_fds=(writing,),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+    return child, os.fdopen(reading, "rb", buffering=0)
+
+
+def _said_ready(pipe: IO[bytes]) -> bool:
+    with pipe:
+        ready, _, _ = select.select([pipe], [], [], START_S)
+        return bool(ready) and pipe.read(1) == b"1"
 
 
 def hold(state: Path, name: str) -> object:

@@ -9,7 +9,7 @@ from gtm.model.address import Endpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What the server says of itself: NSID (RFC 5001), id.server and version.bind (RFC 4892); None: REFUSED / absent."""
+    """What the server says of itself: NSID (RFC 5001), id.server and version.bind (RFC 4892); None: it does not say."""
 
     nsid: str | None = None
     id_server: str | None = None

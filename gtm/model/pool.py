@@ -15,7 +15,7 @@ WEIGHT_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One load-balancer instance of a region: what is answered (`a`, `aaaa` or `cname`), its weight, and what is probed.
+    """One load-balancer instance of a region: what is answered (`a`, `aaaa`, `cname`), its weight, and what is probed.
 
     `cname` is an absolute host name in presentation form ("us-east.example.net."). `weight` 0 takes no traffic.
     `probe` is the address that is checked where it differs from the answered one.

@@ -16,7 +16,9 @@ from gtm.answer.table import AnswerTable
 from gtm.wire import name as wire_name
 from tests.answer.table import ASKED, classes, table
 
-TABLES = {gone: table(*gone) for gone in ((), ("us-east",), ("us-east", "eu-west", "ap-southeast", "us-west"))}
+TABLES: dict[tuple[str, ...], AnswerTable] = {
+    gone: table(*gone) for gone in ((), ("us-east",), ("us-east", "eu-west", "ap-southeast", "us-west"))
+}
 SEED = seed_at(1, 0)
 
 

@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import tempfile
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ def thaw(payload: memoryview) -> Any:  # noqa: ANN401 - the caller knows what it
         raise StoreError(f"state file: {error}") from error
 
 
+class _ModelPickler(pickle.Pickler):
+    """Pickles enum members by value: some releases of Python 3.11 would do it through `getattr`, which thaw refuses."""
+
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - the base class's own type
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
 def freeze(value: object) -> bytes:
     """Model values as a payload."""
-    return pickle.dumps(value, protocol=5)
+    payload = io.BytesIO()
+    _ModelPickler(payload, protocol=5).dump(value)
+    return payload.getvalue()
