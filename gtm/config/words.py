@@ -40,16 +40,10 @@ class Fault:
 def in_words(error: ValidationError, shape: type[Shape]) -> list[Fault]:
     """Every fault that the library found; a list that is too short only because its items are wrong is no fault."""
     details = error.errors(include_url=False)
-    places = [detail["loc"] for detail in details]
+    above = {detail["loc"][:length] for detail in details for length in range(len(detail["loc"]))}
     return [
-        _fault(detail, shape)
-        for detail in details
-        if not (detail["type"] == "too_short" and any(_below(place, detail["loc"]) for place in places))
+        _fault(detail, shape) for detail in details if not (detail["type"] == "too_short" and detail["loc"] in above)
     ]
-
-
-def _below(place: tuple[str | int, ...], above: tuple[str | int, ...]) -> bool:
-    return len(place) > len(above) and place[: len(above)] == above
 
 
 def _fault(detail: ErrorDetails, shape: type[Shape]) -> Fault:
