@@ -145,8 +145,21 @@ def explained(scene: Scene, question: Question, now_s: float) -> Explained:
     )
     steered = steered_name(scene, qname, rtype, numbers)
     if steered is not None:
-        return _steered(scene, told, *steered, asker, now_s, _rrs(found))
+        explanation = _steered(scene, told, *steered, asker, now_s, _rrs(found))
+        return explanation if numbers else without_type(explanation)
     return _static(told, found, scene)
+
+
+def without_type(told: Explained) -> Explained:
+    """The explanation of a steered name that has nothing of the type: whatever is up, the answer is empty."""
+    return replace(
+        told,
+        choice=Outcome(region=None, rule=f"the name has no {told.rtype} data"),
+        regions=tuple(replace(step, taken=False) for step in told.regions),
+        scope=None if told.scope is None else 0,
+        slot=None,
+        answer=(),
+    )
 
 
 def zone_of(qname: bytes, scene: Scene) -> str:
@@ -247,7 +260,7 @@ def _steered(
     if order_for(name.policy, replace(client.locus, place=client.place), deployment.regions) != why.order:
         notes.append("This network is too small a part of its /24 to have a class of its own: the /24's decides.")
     if told.name.lower() != name.owner:
-        notes.append(f"Answered by {name.owner}.")
+        notes.append(f"Answered as {name.owner}, which is the steered name.")
     return replace(
         told,
         kind="steered",
