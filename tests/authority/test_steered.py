@@ -91,7 +91,7 @@ def table(zones: tuple[Zone, ...]) -> AnswerTable:
 def ask(
     table: AnswerTable, qname: str, qtype: str, source: bytes = LOW, ecs: tuple[str, int] | None = None
 ) -> dns.message.Message:
-    options = [dns.edns.ECSOption(*ecs)] if ecs else None
+    options: list[dns.edns.Option] | None = [dns.edns.ECSOption(*ecs)] if ecs else None
     query = dns.message.make_query(qname, qtype, use_edns=0 if ecs else False, options=options)
     reply = respond_full(table, query.to_wire(), source, 0, tcp=False)
     assert reply is not None
