@@ -108,7 +108,7 @@ def write(folder: Path, count: int, port: int, *, own_pools: bool, shared_target
     lines.append("names:")
     for number in range(count):
         pool = f"p{number if own_pools else 0}"
-        lines.append(f"  n{number}: {{pool: {pool}, ttl: {TTL_S}, steer: {{order: [us-east, eu-west]}}}}")
+        lines.append(f"  n{number}: {{pool: {pool}, ttl: {TTL_S}, steer: [{{order: [us-east, eu-west]}}]}}")
     (folder / "zones" / f"{ZONE}.yaml").write_text("\n".join(lines) + "\n")
 
 

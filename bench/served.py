@@ -55,7 +55,7 @@ class Served:
             if reply is not None and reply[3] & 15 == 0 and reply[at - len(wanted) : at] == wanted:
                 return time.monotonic()
             if self.process.poll() is not None:
-                break
+                raise ArenaError(f"gtm ended before it answered; its log ends:\n{self.log()[-3000:]}")
             time.sleep(step_s)
         raise ArenaError(f"no right answer within {limit_s:g} s; the log ends:\n{self.log()[-3000:]}")
 
