@@ -54,7 +54,12 @@ def read(reading: Reading, path: Path) -> None:
 
     Files outside `reading.folder` are refused, but for `path` itself.
     """
-    _File(reading, path, reading.origin).read()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reading.errors.append(ConfigError(f"cannot be read: {error.strerror}", file=str(path)))
+    else:
+        _File(reading, path, reading.origin).read(data)
 
 
 class _File:
@@ -72,17 +77,13 @@ class _File:
         self._line: int = 0
         self._names: dict[str, bytes] = {}
 
-    def read(self) -> None:
-        try:
-            data = self._path.read_bytes()
-        except OSError as error:
-            self._fault(f"cannot be read: {error.strerror}", line=None)
-            return
+    def read(self, data: bytes) -> None:
         self._reading.files.append((self._path, data))
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
-            self._fault("is not UTF-8", line=data.count(b"\n", 0, error.start) + 1)
+            self._line = data.count(b"\n", 0, error.start) + 1
+            self._fault("is not UTF-8")
             return
         for statement in split(text):
             self._line = statement.line
@@ -91,9 +92,8 @@ class _File:
             else:
                 self._fault(statement.reason)
 
-    def _fault(self, message: str, *, line: int | None = -1, allowed: str | None = None) -> None:
-        where = self._line if line == -1 else line
-        self._reading.errors.append(ConfigError(message, file=self._file, line=where, allowed=allowed))
+    def _fault(self, message: str, *, allowed: str | None = None) -> None:
+        self._reading.errors.append(ConfigError(message, file=self._file, line=self._line, allowed=allowed))
 
     def _obey(self, statement: Statement) -> None:
         tokens = statement.tokens
@@ -138,15 +138,21 @@ class _File:
             )
 
     def _include(self, file: str, origin: str | None = None) -> None:
-        folder = self._reading.folder.resolve()
+        """Read another file; the origin and the owner are afterwards what they were before (RFC 1035 section 5.1)."""
+        if "\0" in file:
+            raise WireError("$INCLUDE names no file")
         path = self._path.parent / file.strip('"')
-        if not path.resolve().is_relative_to(folder):
+        if not path.resolve().is_relative_to(self._reading.folder.resolve()):
             self._fault(f"$INCLUDE {file} leads out of the zones folder", allowed=f"a file in {self._reading.folder}")
         elif self._depth >= INCLUDE_DEPTH_MAX:
             self._fault(f"$INCLUDE is nested deeper than {INCLUDE_DEPTH_MAX} files")
         else:
             inner = self._origin if origin is None else name.parse(origin, self._origin)
-            _File(self._reading, path, inner, self._owner, self._depth + 1).read()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise WireError(f"$INCLUDE {file} cannot be read: {error.strerror}") from error
+            _File(self._reading, path, inner, self._owner, self._depth + 1).read(data)
 
     def _record(self, tokens: list[str]) -> None:
         if self._owner is None:

@@ -24,15 +24,18 @@ from gtm.wire.error import WireError
 
 TTL_MAX_S = 2**31 - 1  # RFC 2181 section 8
 
+_SAYS_NOTHING = "Text input is malformed"  # what dnspython has to say of most faults
+_SHOWN_MAX = 60
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_TTL = re.compile(r"(?:\d+[smhdw])+", re.IGNORECASE)
+_TTL = re.compile(r"(?:\d{1,10}[smhdw]){1,5}", re.IGNORECASE | re.ASCII)
 _TTL_PART = re.compile(r"(\d+)([smhdw])", re.IGNORECASE)
 
 
 def parse_ttl(text: str) -> int | None:
     """Seconds of a TTL such as "300" or "1h30m"; None if the text is not one. Raises WireError above 2**31-1."""
     if text.isdecimal() and text.isascii():
-        value = int(text)
+        value = int(text[:20])  # any number that long is too large
     elif _TTL.fullmatch(text):
         value = sum(int(count) * _UNITS_S[unit.lower()] for count, unit in _TTL_PART.findall(text))
     else:
@@ -62,7 +65,10 @@ def _parse_any(rtype: int, tokens: Sequence[str], origin: bytes) -> bytes:
         rdata = dns.rdata.from_text(dns.rdataclass.IN, type_, " ".join(tokens), base, relativize=False)
         wire = rdata.to_wire()
     except (dns.exception.DNSException, ValueError) as error:
-        raise WireError(str(error) or type(error).__name__) from error
+        written = " ".join(tokens)
+        reason = str(error).rstrip(".")
+        because = f": {reason}" if reason and reason != _SAYS_NOTHING else ""
+        raise WireError(f"bad {dns.rdatatype.to_text(type_)} data {written[:_SHOWN_MAX]!r}{because}") from error
     if wire is None or len(wire) > 0xFFFF:
         raise WireError("rdata is longer than 65535 octets")
     return wire
