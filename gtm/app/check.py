@@ -180,15 +180,17 @@ def failed_tests(scene: Scene, expectations: tuple[Expectation, ...]) -> Iterato
     answering = _answering(scene)
     for expectation in expectations:
         try:
-            outcomes = {_outcome(scene, expectation, locus, answering) for locus in _loci(scene, expectation)}
+            outcomes: dict[str, str] = {}
+            for client, locus in _clients(scene, expectation):
+                outcomes.setdefault(_outcome(scene, expectation, locus, answering), client)
         except AskedError as error:
             yield _failed(expectation, str(error), None)
             continue
         wanted = _wanted(expectation)
-        wrong = sorted(outcomes - {wanted})
+        wrong = [outcome for outcome in outcomes if outcome != wanted]
         if wrong:
             got = " and ".join(wrong) + (f" (in parts; {wanted} in others)" if wanted in outcomes else "")
-            yield _failed(expectation, got, _explained(scene, expectation))
+            yield _failed(expectation, got, _explained(scene, expectation, outcomes[wrong[0]]))
 
 
 def _failed(expectation: Expectation, got: str, explanation: Explained | None) -> FailedTest:
@@ -208,23 +210,25 @@ def _wanted(expectation: Expectation) -> str:
     return "no data" if expectation.region is None else expectation.region
 
 
-def _explained(scene: Scene, expectation: Expectation) -> Explained | None:
-    question = Question(
-        name=expectation.owner, rtype=expectation.rtype, client=str(expectation.client), down=expectation.down
-    )
+def _explained(scene: Scene, expectation: Expectation, client: str) -> Explained | None:
+    question = Question(name=expectation.owner, rtype=expectation.rtype, client=client, down=expectation.down)
     try:
         return explained(scene, question, scene.decision.snapshot.now_s)
     except AskedError:
         return None
 
 
-def _loci(scene: Scene, expectation: Expectation) -> Iterator[Locus]:
-    """The loci of the client: one for each class that a network has clients of."""
+def _clients(scene: Scene, expectation: Expectation) -> Iterator[tuple[str, Locus]]:
+    """(a client, its locus): the one that the test names, or one of each class that a network has clients of."""
     client = expectation.client
-    if isinstance(client, IPv4Network | IPv6Network):
-        classes = dict.fromkeys(class_ for class_, _ in parts(scene.classes, client))
-        return (scene.classes.loci[class_] for class_ in classes)
-    return iter((whereabouts(scene, client).locus,))
+    if not isinstance(client, IPv4Network | IPv6Network):
+        yield str(client), whereabouts(scene, client).locus
+        return
+    seen: set[int] = set()
+    for class_, address in parts(scene.classes, client):
+        if class_ not in seen:
+            seen.add(class_)
+            yield str(address), scene.classes.loci[class_]
 
 
 def _answering(scene: Scene) -> dict[int, tuple[SteeredName, RType]]:

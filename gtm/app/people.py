@@ -179,7 +179,8 @@ def subject_of(text: str, deployment: Deployment) -> Subject:
     found = known.get(text)
     if found is None:
         kind, slash, name = text.partition("/")
-        meant = near(text, known) or tuple(one for one in known if one.partition("/")[2] == text)[:3]
+        last = text.rpartition("/")[2]
+        meant = near(text, known) or tuple(one for one in known if last and one.rpartition("/")[2] == last)[:3]
         if not slash or kind not in KINDS or not name:
             message = f"{text[:80]!r} is not region/REGION, pool/ZONE/POOL or instance/REGION/LABEL"
         else:

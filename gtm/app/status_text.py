@@ -78,6 +78,8 @@ def _processes(status: Status) -> Iterator[tuple[str, str]]:
 def _workers(status: Status, paint: Paint) -> Iterator[str]:
     alive = sum(worker.alive for worker in status.workers)
     yield paint("workers", None) + f" {alive} alive of {len(status.workers)}"
+    if not status.workers:
+        return
     yield from columns(
         (
             (

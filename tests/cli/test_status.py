@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gtm.app.columns import clean, colour, columns, duration, percent
+from gtm.app.report import problems_of
+from gtm.app.status_text import status_text
+from gtm.model.health import Health
+from gtm.web.status import ControllerStatus, Status, TableStatus
+from tests.cli.golden import same_as_golden
+from tests.web.sample import NOW_S, STATUS, without_controller
+
+
+def shown(status: Status) -> str:
+    return status_text(replace(status, problems=problems_of(status)))
+
+
+def test_texts() -> None:
+    same_as_golden("status", shown(STATUS))
+    same_as_golden("status_without_controller", shown(without_controller()))
+
+
+def test_nothing_known() -> None:
+    empty = Status(
+        node="ns1",
+        region=None,
+        version="0",
+        now_s=NOW_S,
+        controller=ControllerStatus(alive=False),
+        table=None,
+        workers=(),
+        regions=(),
+        pools=(),
+        overrides=(),
+        databases=(),
+    )
+    same_as_golden("status_empty", shown(empty))
+
+
+def test_a_healthy_node_has_no_problems() -> None:
+    assert problems_of(replace(STATUS, workers=STATUS.workers[:1])) == ()
+
+
+def test_what_is_a_problem() -> None:
+    down = replace(STATUS.pools[0], all_down=True)
+    told = problems_of(
+        replace(
+            STATUS,
+            table=TableStatus(revision=3, age_s=None),
+            pools=(down,),
+            workers=(),
+            reload_problem="gtm.yaml:3: node: is no name",
+        )
+    )
+    assert [line.split()[0] for line in told] == ["nobody", "workers", "pool", "the"]
+    assert "gtm.yaml:3" in told[-1]
+
+
+def test_colours_do_not_move_columns() -> None:
+    painted = status_text(STATUS, paint=colour)
+    for code in ("\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[0m"):
+        assert code in painted
+        painted = painted.replace(code, "")
+    assert painted == status_text(STATUS)
+
+
+def test_foreign_text_cannot_steer_the_terminal() -> None:
+    order = replace(STATUS.overrides[0], reason="a\x1b[2Jb\nc\u202ed", owner="\x07eve")
+    text = status_text(replace(STATUS, overrides=(order,)))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\u202e" not in text
+    assert clean("a\nb") == "a b"
+
+
+def test_columns_of_nothing() -> None:
+    assert columns([]) == []
+    assert columns([("a", "bb"), ("ccc", "d")], indent=0) == ["a    bb", "ccc  d"]
+
+
+def test_amounts() -> None:
+    amounts = [duration(s) for s in (0.04, 9.94, 60, 600, 7200, 200000)]
+    assert amounts == ["0.0 s", "9.9 s", "60 s", "10 min", "2 h", "2 days"]
+    assert [percent(share) for share in (0.35, 0.175, 1.0, 0.0)] == ["35 %", "17.5 %", "100 %", "0 %"]
+    assert colour("x", Health.UNKNOWN) == "x"
