@@ -10,12 +10,12 @@ from typing import TypeVar
 from gtm.answer.authority import Authority
 from gtm.answer.compile import Layout, layout
 from gtm.app.geography import Geography, classes_file, classes_of, read_geography
+from gtm.app.placement import misplaced
 from gtm.config.deployment import load
 from gtm.decide.plan import Dependents
 from gtm.model.classes import ClassTable
 from gtm.model.deployment import Deployment
 from gtm.model.errors import ConfigError, ConfigErrors
-from gtm.wire import name as wire_name
 from gtm.zone.load import Loaded, load_zones
 
 Part = TypeVar("Part")
@@ -35,6 +35,11 @@ class Bundle:
     dependents: Dependents
     warnings: tuple[str, ...]
 
+    @property
+    def elsewhere(self) -> tuple[Path, ...]:
+        """The databases that stand outside the deployment folder's own geodata/."""
+        return tuple(path for path in self.geography.databases if path.parent.name != "geodata")
+
 
 def build(folder: Path, cache: Path, earlier: Bundle | None = None) -> Bundle:
     """The bundle of a deployment folder; zones of `earlier` whose files did not change are taken over.
@@ -51,7 +56,7 @@ def build(folder: Path, cache: Path, earlier: Bundle | None = None) -> Bundle:
         raise ConfigErrors(faults)
     lay = layout(deployment, classes.loci)
     authority = Authority.build(zones.zones, lay.index)
-    faults.extend(misplaced(authority, deployment))
+    faults.extend(misplaced(authority, deployment, lay, zones))
     if faults:
         raise ConfigErrors(faults)
     return Bundle(
@@ -65,25 +70,6 @@ def build(folder: Path, cache: Path, earlier: Bundle | None = None) -> Bundle:
         dependents=Dependents.of(deployment),
         warnings=tuple(str(doubt) for doubt in zones.doubts),
     )
-
-
-def misplaced(authority: Authority, deployment: Deployment) -> list[ConfigError]:
-    """A fault for each steered name that could never be answered, being below a delegation or an alias (DNAME)."""
-    faults = []
-    for name in deployment.names:
-        owner = wire_name.parse(name.owner).lower()
-        zone = authority.zone_for(owner, 1)
-        cut = None if zone is None else zone.cut(owner)
-        if cut is not None:
-            faults.append(
-                ConfigError(
-                    f"{name.owner} lies at or below {wire_name.render(cut)}, which is delegated or a DNAME",
-                    file=f"zones/{name.zone.rstrip('.')}.yaml",
-                    key="names",
-                    allowed="names that the zone itself answers for",
-                )
-            )
-    return faults
 
 
 def _collect(faults: list[ConfigError], read: Callable[[], Part]) -> Part | None:

@@ -12,6 +12,7 @@ import structlog
 from gtm.answer.compile import compile_sets
 from gtm.answer.table import SteeredSet
 from gtm.app.bundle import Bundle, build
+from gtm.app.recorder import News, Recorder
 from gtm.app.secret import secret
 from gtm.app.view import decision_of
 from gtm.config.watch import watch_signature
@@ -21,7 +22,6 @@ from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement, Result
 from gtm.model.snapshot import Snapshot
-from gtm.observe.counters import Counters
 from gtm.observe.prober import Prober
 from gtm.publish.dns.control import Control
 from gtm.publish.dns.facts import Facts
@@ -35,98 +35,102 @@ log = structlog.get_logger()
 PULSE_S = 0.5
 STORE_POLL_S = 0.1
 FILES_POLL_S = 1.0
-FACTS_S = 2.0
+RECORD_S = 2.0
 
 
 class Controller:
     """One node's controller over a deployment folder and its state folder."""
 
-    def __init__(self, folder: Path, state: Path, bundle: Bundle, store: Store) -> None:
-        """Take over what the store remembers; nothing is published before `settle`."""
+    def __init__(self, folder: Path, state: Path, bundle: Bundle, store: Store, *, signature: str) -> None:
+        """Take over what an earlier run left; nothing is published before `settle`.
+
+        `signature` is the folder's from before the bundle was built. Raises StoreError.
+        """
+        now_s = time.time()
         self.folder = folder
         self.state = state
         self.bundle = bundle
+        self._checks = dict(bundle.deployment.targets())
         self._store = store
+        self._recorder = Recorder(folder, state, store)
         self._control = Control(state, writable=True)
         self._publisher = Publisher(state, self._control, key=secret(state))
+        self._revision = store.next_revision(at_least=self._control.revision + 1) - 1
+        self._served = signature
         self._base: Base | None = None
-        self._decision = last_decision(state)
-        self._sets: tuple[SteeredSet, ...] | None = None
-        self._judgements = remembered(store, bundle.deployment.targets(), time.time())
-        self._overrides = store.active(time.time())
-        self._prober = Prober(bundle.deployment.targets(), self._observe)
+        self._earlier = last_decision(state)
+        self._decision: Decision | None = None
+        self._sets: tuple[SteeredSet, ...] = ()
+        self._judgements = remembered(store, self._checks, now_s)
+        self._overrides = store.active(now_s)
         self._problem: str | None = None
-        self._started_s = time.time()
-        self._recorded = 0
+        self._prober = Prober(self._checks, self._observe)
+        self._probing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._facts_due = False
         self._news = asyncio.Event()
-        self._reload_now = asyncio.Event()
+        self._told_to_reload = asyncio.Event()
 
     async def settle(self) -> None:
-        """Probe every target once, then decide and publish: nothing is served on no evidence."""
-        self._prober_task = asyncio.create_task(self._prober.run(), name="prober")
+        """Probe every target once, then decide and publish: nothing is served on no evidence. Raises StoreError."""
+        self._probing = asyncio.create_task(self._prober.run(), name="prober")
         await self._prober.first_round()
         self._changed.clear()
-        self._lay()
+        self._base = self._lay(self.bundle)
         self.publish()
-        self.write_facts()
+        self._write_down()
 
     async def run(self) -> None:
-        """Follow the world until cancelled."""
+        """Follow the world until cancelled. Raises an ExceptionGroup if a part of it fails."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_prober(), name="prober's end")
             tasks.create_task(self._follow_changes(), name="changes")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._follow_files(), name="files")
             tasks.create_task(self._beat(), name="pulse")
-            tasks.create_task(self._tell(), name="facts")
+            tasks.create_task(self._record(), name="record")
 
     async def close(self) -> None:
-        """Stop probing, and remember the verdicts."""
-        self._prober_task.cancel()
-        await asyncio.gather(self._prober_task, return_exceptions=True)
-        self._store.save_judgements(self._judgements, now_s=time.time())
-        self.write_facts()
+        """Stop probing, and write down what is known for the next run."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        self._write_down()
         self._control.leave()
 
     def reload(self) -> None:
         """Look at the deployment folder again now (SIGHUP)."""
-        self._reload_now.set()
+        self._told_to_reload.set()
 
-    # -- observe
+    # Observing.
 
     def _observe(self, target: Target, result: Result) -> None:
-        check = self.bundle.deployment.checks.get(target.check)
-        if check is None:  # of a check that a reload has just removed
+        check = self._checks.get(target)
+        if check is None:  # of a target that a reload has just removed
             return
         before = self._judgements.get(target, Judgement())
         after = fold(before, result, check.cadence)
         self._judgements[target] = after
-        self._facts_due = True
         if after.health is not before.health:
             log.info("health", target=str(target), was=str(before.health), now=str(after.health), why=result.detail)
             self._changed.set()
 
-    async def _follow_changes(self) -> None:
-        """Publish as soon as something changed; what changes in the same turn is published together."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            self.publish()
+    async def _follow_prober(self) -> None:
+        """Fail with the prober, should it end by itself: a controller that sees nothing must not go on deciding."""
+        if self._probing is not None:
+            await asyncio.shield(self._probing)
 
     async def _follow_store(self) -> None:
         """Notice what people order, from any process, and what expires."""
-        seen = self._store.changes()
+        seen = None
         while True:
-            await asyncio.sleep(STORE_POLL_S)
             try:
                 now_s, changes = time.time(), self._store.changes()
-                expired = any(not override.active(now_s) for override in self._overrides)
-                if changes != seen or expired:
-                    seen = changes
+                if changes != seen or any(not override.active(now_s) for override in self._overrides):
                     self._take_overrides(now_s)
+                    seen = changes
             except StoreError as error:
                 log.error("store", reason=str(error))
+            await asyncio.sleep(STORE_POLL_S)
 
     def _take_overrides(self, now_s: float) -> None:
         self._store.expire(now_s)
@@ -136,46 +140,52 @@ class Controller:
             log.info("overrides", standing=[f"{one.action} {one.subject}" for one in overrides])
             self._changed.set()
 
-    # -- decide and publish
+    # Deciding and publishing.
+
+    async def _follow_changes(self) -> None:
+        """Publish as soon as something changed; what changes in the same turn is published together."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self.publish()
 
     def publish(self) -> None:
-        """Decide on what is known now and make it current. What fails leaves the earlier tables in force."""
-        earlier = self._decision
+        """Decide on what is known now and make it current. Where that fails, the tables in force stay in force."""
+        if self._base is None:
+            return
+        bundle, in_force = self.bundle, self._decision
         snapshot = Snapshot(
-            revision=self._store.next_revision(),
+            revision=self._revision + 1,
             now_s=time.time(),
-            deployment=self.bundle.deployment,
+            deployment=bundle.deployment,
             judgements=dict(self._judgements),
             overrides=self._overrides,
         )
-        decision = decide(snapshot, earlier, self.bundle.dependents)
-        same = earlier is not None and earlier.snapshot.deployment is snapshot.deployment and self._sets is not None
-        sets = compile_sets(decision.plan, self.bundle.layout, self._sets if same else None, decision.touched)
-        if self._base is None:
-            raise GtmError("nothing has been laid out to publish")
+        decision = decide(snapshot, in_force or self._earlier, bundle.dependents)
+        same = in_force is not None and in_force.snapshot.deployment is bundle.deployment
+        sets = compile_sets(decision.plan, bundle.layout, self._sets if same else None, decision.touched)
         try:
-            self._publisher.publish(self._base, snapshot.deployment, snapshot.revision, sets, snapshot.now_s)
+            self._publisher.publish(self._base, bundle.deployment, snapshot.revision, sets, snapshot.now_s)
         except StoreError as error:
             log.error("not_published", revision=snapshot.revision, reason=str(error))
             return
-        self._decision, self._sets = decision, sets
+        self._revision, self._decision, self._sets = snapshot.revision, decision, sets
         self._news.set()
         log.info("published", revision=snapshot.revision, pools=len(decision.touched))
 
-    def _lay(self) -> None:
-        bundle = self.bundle
-        self._base = self._publisher.lay(bundle.deployment, bundle.authority, bundle.layout.index, bundle.classes_file)
+    def _lay(self, bundle: Bundle) -> Base:
+        return self._publisher.lay(bundle.deployment, bundle.authority, bundle.layout.index, bundle.classes_file)
 
-    # -- reload
+    # Reloading.
 
     async def _follow_files(self) -> None:
         """Reload when the folder has changed and then been still for one look, or when told to."""
-        served = pending = await asyncio.to_thread(watch_signature, self.folder)
+        pending = self._served
         while True:
-            told = await _within(self._reload_now, FILES_POLL_S)
-            now = await asyncio.to_thread(watch_signature, self.folder)
-            if told or (now != served and now == pending):
-                served = now
+            told = await _within(self._told_to_reload, FILES_POLL_S)
+            now = await asyncio.to_thread(watch_signature, self.folder, self.bundle.elsewhere)
+            if told or (now != self._served and now == pending):
+                self._served = now
                 await self._reload()
             pending = now
 
@@ -183,74 +193,44 @@ class Controller:
         """All or nothing: either the whole new deployment is served, or nothing changes and the reason is shown."""
         try:
             bundle = await asyncio.to_thread(build, self.folder, self.state / "cache", self.bundle)
+            base = self._lay(bundle)
         except GtmError as error:
             self._problem = str(error)
             self._news.set()
             log.error("reload_refused", reason=str(error))
             return
-        targets = bundle.deployment.targets()
-        self._prober.update(targets)
-        self.bundle = bundle
+        self._checks = dict(bundle.deployment.targets())
+        self._prober.update(self._checks)
         await self._prober.first_round()
-        self._judgements = {target: judged for target, judged in self._judgements.items() if target in targets}
-        self._problem = None
-        self._lay()
+        # From here to the publishing there is no turn for others: what is decided fits what is laid out.
+        self._judgements = {target: one for target, one in self._judgements.items() if target in self._checks}
+        self.bundle, self._base, self._problem = bundle, base, None
         self.publish()
         log.info("reloaded", warnings=len(bundle.warnings))
 
-    # -- pulse and facts
+    # Being seen.
 
     async def _beat(self) -> None:
         while True:
             self._control.pulse()
             await asyncio.sleep(PULSE_S)
 
-    async def _tell(self) -> None:
-        """Write down what is known: news at once, results of probes every now and then."""
+    async def _record(self) -> None:
+        """Write down news at once, and what probes find every now and then."""
         while True:
-            if await _within(self._news, FACTS_S) or self._facts_due:
-                self._facts_due = False
-                await asyncio.to_thread(self.write_down)
+            await _within(self._news, RECORD_S)
+            await asyncio.to_thread(self._write_down)
 
-    def write_down(self) -> None:
-        """Write the facts file, and into the store what a successor or a later question will want."""
-        self.write_facts()
-        decision = self._decision
-        try:
-            self._store.save_judgements(dict(self._judgements), now_s=time.time())
-            if decision is not None and self._sets is not None and decision.plan.revision != self._recorded:
-                snapshot = decision.snapshot
-                self._store.record(
-                    snapshot.revision,
-                    at_s=snapshot.now_s,
-                    summary=f"{len(decision.touched)} pools planned anew",
-                    judgements=snapshot.judgements,
-                    overrides=snapshot.overrides,
-                )
-                self._recorded = snapshot.revision
-        except StoreError as error:
-            log.error("store", reason=str(error))
-
-    def write_facts(self) -> None:
-        """Write the facts file for status, explain and metrics."""
-        decision = self._decision
-        if decision is None or self._sets is None:
-            return
-        facts = Facts(
-            revision=decision.plan.revision,
-            now_s=time.time(),
-            started_s=self._started_s,
-            folder=str(self.folder),
-            judgements=dict(self._judgements),
-            overrides=self._overrides,
-            last_good={name: pool for name, pool in decision.plan.pools.items() if pool.last_good is not None},
-            problem=self._problem,
-            probes=probe_counts(self._prober.counters),
-        )
-        try:
-            facts.save(self.state)
-        except StoreError as error:
-            log.error("facts_not_written", reason=str(error))
+    def _write_down(self) -> None:
+        if self._decision is not None:
+            news = News(
+                decision=self._decision,
+                judgements=dict(self._judgements),
+                overrides=self._overrides,
+                problem=self._problem,
+                probes=self._prober.counters,
+            )
+            self._recorder.write(news)
 
 
 def last_decision(state: Path) -> Decision | None:
@@ -275,16 +255,3 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
         return False
     event.clear()
     return True
-
-
-def probe_counts(counters: Counters) -> dict[str, float]:
-    """The prober's counters as plain numbers by name; failures by reason as `failed_REASON`."""
-    counts = {
-        "started": counters.started,
-        "running": counters.running,
-        "ok": counters.ok,
-        "late": counters.late,
-        "delay_seconds": counters.delay_s,
-        "delay_max_seconds": counters.delay_s_max,
-    }
-    return counts | {f"failed_{reason.value}": count for reason, count in counters.failed.items()}

@@ -68,9 +68,9 @@ class Crew:
                 del self.children[name]
         self._start([role for role in self.roles if holder(self.state, role.name) is None])
 
-    def dismiss(self) -> None:
-        """End all processes of the state folder and wait for them."""
-        self._end([role.name for role in self.roles])
+    def dismiss(self, *, keep: Sequence[str] = ()) -> None:
+        """End the crew's processes and wait for them, but for those of the roles in `keep`."""
+        self._end([role.name for role in self.roles if role.name not in keep])
 
     def _taken_over(self, role: Role) -> bool:
         """Whether a process of the role runs and is as it should be; one that is not is ended."""

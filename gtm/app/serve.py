@@ -18,6 +18,7 @@ from gtm.app.controller import Controller
 from gtm.app.crew import Crew, Role, hold, left_behind
 from gtm.app.nameserver.sockets import claim
 from gtm.config.deployment import load
+from gtm.config.watch import watch_signature
 from gtm.model.address import Endpoint
 from gtm.model.errors import GtmError
 from gtm.model.node import Node
@@ -40,25 +41,30 @@ async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callabl
     if not any(name.startswith("dns-") for name in left_behind(state)):
         for endpoint in listen or deployment.node.listen:
             claim(endpoint)
-    store = Store(state / "store.db")
+    signature = await asyncio.to_thread(watch_signature, folder)
     bundle = await asyncio.to_thread(build, folder, state / "cache")
     for warning in bundle.warnings:
         log.warning("deployment", warning=warning)
-    controller = Controller(folder, state, bundle, store)
-    crew = Crew(state)
-    stopping = _stopping(controller)
-    try:
-        await controller.settle()
-        following = asyncio.create_task(controller.run(), name="controller")
-        await asyncio.to_thread(crew.muster, roles(controller.bundle.deployment.node, listen, state))
+    with Store(state / "store.db") as store:
+        controller = Controller(folder, state, bundle, store, signature=signature)
+        crew = Crew(state)
+        found = left_behind(state)
+        stopping = _stopping(controller)
+        try:
+            await controller.settle()
+            following = asyncio.create_task(controller.run(), name="controller")
+            await asyncio.to_thread(crew.muster, roles(controller.bundle.deployment.node, listen, state))
+        except BaseException:
+            await asyncio.to_thread(crew.dismiss, keep=found)
+            await controller.close()
+            raise
         if ready is not None:
             ready(controller.bundle.deployment.node)
+        # Should the controller fail from here on, the workers are left to serve: the next controller takes them over.
         await _tend(crew, controller, listen, stopping, following)
-    finally:
         await asyncio.to_thread(crew.dismiss)
         await controller.close()
-        store.close()
-        del held
+    del held
 
 
 async def _tend(

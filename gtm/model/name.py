@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gtm.model.address import IPAddress
 from gtm.model.policy import Policy
@@ -40,7 +40,7 @@ class SteeredName:
     """One steered owner name.
 
     `owner` and `zone` are absolute lower-case presentation names ("www.lb.example.com."); `pool` is the Pool's name;
-    `answers` is the most instances in one answer (1 to 16).
+    `answers` is the most instances in one answer (1 to 16); `line` is where its steering file has it.
     """
 
     owner: str
@@ -50,3 +50,4 @@ class SteeredName:
     ttl_s: int = TTL_DEFAULT_S
     answers: int = 1
     all_down: AllDown = ServeAll()
+    line: int | None = field(default=None, compare=False)

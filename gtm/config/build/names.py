@@ -42,6 +42,7 @@ def build_names(
                     ttl_s=name.ttl,
                     answers=name.answers,
                     all_down=_all_down(name.all_down),
+                    line=document.line(place),
                 ),
             )
     return tuple(name for _, name in names.values())

@@ -1,0 +1,95 @@
+"""What the controller writes down beside the tables: facts for those who look, memory for a successor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gtm.decide.plan import Decision
+from gtm.model.check import Target
+from gtm.model.errors import StoreError
+from gtm.model.health import Judgement
+from gtm.model.override import Override
+from gtm.observe.counters import Counters
+from gtm.publish.dns.facts import Facts
+from gtm.store.store import Store
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What there is to write down: the decision in force and what has become known since."""
+
+    decision: Decision
+    judgements: Mapping[Target, Judgement]
+    overrides: tuple[Override, ...]
+    problem: str | None
+    probes: Counters
+
+
+class Recorder:
+    """Writes the facts file, the journal of revisions and the judgements that changed. Failures are logged, no more."""
+
+    def __init__(self, folder: Path, state: Path, store: Store) -> None:
+        """For a deployment folder and its state."""
+        self._folder = folder
+        self._state = state
+        self._store = store
+        self._started_s = time.time()
+        self._revision = 0
+        self._saved: dict[Target, Judgement] = {}
+
+    def write(self, news: News) -> None:
+        """Write it all down. May take some milliseconds per thousand targets: call it from a thread."""
+        try:
+            self._facts(news).save(self._state)
+            self._remember(news)
+        except StoreError as error:
+            log.error("not_written_down", reason=str(error))
+
+    def _facts(self, news: News) -> Facts:
+        pools = news.decision.plan.pools
+        return Facts(
+            revision=news.decision.plan.revision,
+            now_s=time.time(),
+            started_s=self._started_s,
+            folder=str(self._folder),
+            judgements=news.judgements,
+            overrides=news.overrides,
+            last_good={name: pool for name, pool in pools.items() if pool.last_good is not None},
+            problem=news.problem,
+            probes=probe_counts(news.probes),
+        )
+
+    def _remember(self, news: News) -> None:
+        snapshot = news.decision.snapshot
+        if snapshot.revision != self._revision:
+            self._store.record(
+                snapshot.revision,
+                at_s=snapshot.now_s,
+                summary=f"{len(news.decision.touched)} pools planned anew",
+                judgements=snapshot.judgements,
+                overrides=snapshot.overrides,
+            )
+            self._revision = snapshot.revision
+        changed = {target: one for target, one in news.judgements.items() if self._saved.get(target) is not one}
+        self._store.save_judgements(changed, now_s=time.time())
+        self._saved = dict(news.judgements)
+
+
+def probe_counts(counters: Counters) -> dict[str, float]:
+    """The prober's counters as plain numbers by name; failures by reason as `failed_REASON`."""
+    counts = {
+        "started": counters.started,
+        "running": counters.running,
+        "ok": counters.ok,
+        "late": counters.late,
+        "delay_seconds": counters.delay_s,
+        "delay_max_seconds": counters.delay_s_max,
+    }
+    return counts | {f"failed_{reason.value}": count for reason, count in counters.failed.items()}
