@@ -11,6 +11,7 @@ from gtm.app.crew import holder
 from gtm.app.nameserver import counters
 from tests.answer.test_paths import opt, query
 from tests.app.conftest import Publish
+from tests.app.node import until
 from tests.app.worker import ask, connect, framed, free_port, receive, worker
 
 # Loopback clients are of the test classes' San Francisco: us-west, then us-east.
@@ -91,11 +92,11 @@ def test_a_published_table_is_served_at_once_and_counted(publish: Publish, tmp_p
         before = first_address(ask(query("www.example.com."), port))
         assert before in US_WEST
         publish(2, "us-west")
-        assert first_address(ask(query("www.example.com."), port)) in US_EAST
+        until(lambda: first_address(ask(query("www.example.com."), port)) in US_EAST)
         facts, counts = counters.read(tmp_path / "workers" / "dns-0.counters")
         assert facts == {"pid": process.pid, "revision": 2, "generation": facts["generation"]}
-        assert counts["udp4_queries"] == counts["fast_answers"] + counts["full_answers"] == 2
-        assert counts["rcode_noerror"] == 2
+        assert counts["udp4_queries"] == counts["fast_answers"] + counts["full_answers"] >= 2
+        assert counts["rcode_noerror"] == counts["udp4_queries"]
         assert holder(tmp_path, "dns-0") == process.pid
 
 
@@ -106,12 +107,14 @@ def test_a_table_that_cannot_be_loaded_leaves_the_last_good_one_in_force(publish
         manifest = tmp_path / "tables" / "manifest.json"
         good = manifest.read_bytes()
         publish(2, "us-west")
+        # A worker looks for a new table between batches, so a query that comes in the middle of one may be too early.
+        until(lambda: ask(query("www.example.com."), port) != before)
         wanted = ask(query("www.example.com."), port)
-        assert wanted != before
         manifest.write_bytes(good.replace(b"answers-1", b"answers-9"))
         publish_generation(tmp_path)
+        counts = tmp_path / "workers" / "dns-0.counters"
+        until(lambda: counters.read(counts)[1]["reload_failures"] >= 1)
         assert ask(query("www.example.com."), port) == wanted
-        assert counters.read(tmp_path / "workers" / "dns-0.counters")[1]["reload_failures"] >= 1
 
 
 def publish_generation(state: Path) -> None:
