@@ -91,7 +91,7 @@ class Lookup:
         node = zone.nodes.get(lowered)
         if node is not None:
             return self._exact(zone, qname, node, qtype)
-        encloser = next(suffix for suffix in name.suffixes(lowered) if suffix in zone.nodes)
+        encloser = zone.encloser(lowered)
         wildcard = zone.nodes.get(b"\1*" + encloser)
         if wildcard is None:
             self._found.rcode = header.NXDOMAIN
@@ -213,9 +213,13 @@ class Lookup:
 
     def _add_addresses(self, zone: ZoneData, host: bytes) -> None:
         """The host's static addresses, if it is in the zone; steered ones would tie the answer to a place."""
+        if not name.within(host, zone.origin):
+            return
         node = zone.nodes.get(host)
         if node is None:
-            return
+            if zone.cut(host) is not None:
+                return
+            node = zone.nodes.get(b"\1*" + zone.encloser(host), {})
         for rtype in (t.A, t.AAAA):
             if rtype in node:
                 self._add(self._found.additional, Rrs(host, rtype, *node[rtype]), node)

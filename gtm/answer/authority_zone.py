@@ -75,6 +75,10 @@ class ZoneData(NamedTuple):
                     break
         return top
 
+    def encloser(self, lowered: bytes) -> bytes:
+        """The closest encloser of a name of this zone: itself or its nearest ancestor that exists (RFC 4592 3.3.1)."""
+        return next(suffix for suffix in name.suffixes(lowered) if suffix in self.nodes)
+
     def delegated(self, owner: bytes) -> bool:
         """Whether the name is a delegation point."""
         return owner != self.origin and t.NS in self.nodes[owner]

@@ -9,7 +9,7 @@ from gtm.wire import rtype as t
 from gtm.wire.edns import Edns
 from gtm.wire.error import WireError
 from gtm.wire.header import Header
-from gtm.wire.record import Question
+from gtm.wire.record import Question, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,7 @@ def _with_records(asked: Query, query: bytes, offset: int) -> Query:
             if rtype == t.OPT:
                 if index < early or asked.edns is not None:
                     raise WireError("OPT is out of place")
-                asked = replace(asked, edns=Edns(payload_bytes=edns.PAYLOAD_MIN_BYTES))  # if its content is faulty
-                asked = replace(asked, edns=edns.parse(record.parse_record(query, offset)[0]))
+                asked = _with_edns(asked, record.parse_record(query, offset)[0])
             elif rtype == t.TSIG:
                 if index < max(early, last):
                     raise WireError("TSIG is out of place")
@@ -68,6 +67,13 @@ def _with_records(asked: Query, query: bytes, offset: int) -> Query:
             offset = after
     except WireError:
         return replace(asked, rcode=header.FORMERR)
-    if asked.edns is not None and asked.edns.version:
-        return replace(asked, rcode=header.BADVERS)
     return asked
+
+
+def _with_edns(asked: Query, opt: Record) -> Query:
+    """The query with its OPT record; a response to a faulty one still has OPT (RFC 6891 section 6.1.1)."""
+    try:
+        options = edns.parse(opt)
+    except WireError:
+        return replace(asked, edns=Edns(payload_bytes=edns.PAYLOAD_MIN_BYTES), rcode=header.FORMERR)
+    return replace(asked, edns=options, rcode=header.BADVERS if options.version else asked.rcode)

@@ -234,6 +234,14 @@ def test_optional_additional_is_dropped_silently(table: AnswerTable) -> None:
     assert 1 < unpack("!H", some[10:12])[0] < 61
 
 
+def test_additional_addresses_come_from_wildcards_too(table: AnswerTable) -> None:
+    """BIND, NSD and Knot do so; PowerDNS does not."""
+    reply = respond(table, head() + ask(b"\2mx\5cname\4test\0", 15))
+    assert reply is not None
+    added = [rrset.to_text() for rrset in dns.message.from_wire(reply).additional]
+    assert added == ["www.cname.test. 3600 IN A 192.0.2.41", "a.wild.cname.test. 3600 IN A 192.0.2.42"]
+
+
 def test_case_of_the_question_is_kept(table: AnswerTable) -> None:
     reply = respond(table, head() + ask(b"\3wWw\5CNAME\4tEsT\0", 1))
     assert reply is not None
