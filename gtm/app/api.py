@@ -14,6 +14,7 @@ import uvicorn
 from gtm.app import explain, report
 from gtm.app.crew import hold
 from gtm.app.endpoint import parse_endpoint
+from gtm.app.logs import log_to_stderr
 from gtm.app.view import read_view
 from gtm.app.worker import tell
 from gtm.model.address import Endpoint
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--listen", required=True, type=parse_endpoint, metavar="ADDR:PORT")
     parser.add_argument("--ready-fd", type=int, help="a file number to write one octet to once serving")
     options = parser.parse_args(arguments)
+    log_to_stderr(in_json=not sys.stderr.isatty())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     try:
         held = hold(options.state, "api")

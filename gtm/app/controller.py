@@ -33,7 +33,7 @@ from gtm.store.store import Store
 log = structlog.get_logger()
 
 PULSE_S = 0.5
-STORE_POLL_S = 0.1
+STORE_POLL_S = 0.025  # one look takes some ten microseconds
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
 

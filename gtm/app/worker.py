@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gtm.app.crew import FOLDER, hold
 from gtm.app.endpoint import parse_endpoint
+from gtm.app.logs import log_to_stderr
 from gtm.app.nameserver import counters as c
 from gtm.app.nameserver.answerer import Answerer
 from gtm.app.nameserver.loop import Loop
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--user", help="the account to become once the sockets are bound")
     parser.add_argument("--ready-fd", type=int, help="a file number to write one octet to once serving")
     options = parser.parse_args(arguments)
+    log_to_stderr(in_json=not sys.stderr.isatty())
     try:
         serve(options.state, options.slot, options.listen, options.user, lambda: tell(options.ready_fd))
     except GtmError as error:
