@@ -16,7 +16,6 @@ _TC = 0x02
 _IN = b"\x00\x01"
 # What resolvers ask for: NODATA and referrals are kept for these only, so that asking for 65,536 types fills nothing.
 _USUAL = frozenset({1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 48, 64, 65, 257})
-_LASTING = frozenset({0, 3})  # NOERROR and NXDOMAIN: what zones say, not what went wrong with a query
 
 
 def respond(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool = False) -> bytes | None:
@@ -38,7 +37,7 @@ def answer(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: b
 def _learn(table: AnswerTable, query: bytes, reply: bytes) -> None:
     """Keep an answer for the fast path, if the query was plain and the answer is the same for every client."""
     plain = plain_question(query)
-    if plain is None or len(table.static) >= MEMO_MAX or reply[2] & _TC or reply[3] & 15 not in _LASTING:
+    if plain is None or len(table.static) >= MEMO_MAX or reply[2] & _TC or reply[3] & 15:
         return
     question, do = plain
     owner = question[:-4].lower()
@@ -47,5 +46,5 @@ def _learn(table: AnswerTable, query: bytes, reply: bytes) -> None:
     if question[-2:] != _IN or not bounded or not table.authority.memoable(owner, qtype):
         return
     body = reply[12 + len(question) : len(reply) - (OPT_BYTES if do else 0)]
-    flags = (bytes((reply[2] & 0xFE, reply[3])), bytes((reply[2] | 1, reply[3])))
-    table.static[owner + question[-4:] + do] = flags, reply[4:12], body
+    heads = (bytes((reply[2] & 0xFE,)) + reply[3:12], bytes((reply[2] | 1,)) + reply[3:12])
+    table.static[owner + question[-4:] + do] = heads, body

@@ -45,4 +45,4 @@ class AnswerTable:
     sets: Sequence[SteeredSet]
     classes: ClassTable
     identity: Identity
-    static: dict[bytes, tuple[tuple[bytes, bytes], bytes, bytes]]
+    static: dict[bytes, tuple[tuple[bytes, bytes], bytes]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gtm.app.nameserver import sockets
 from gtm.app.nameserver.answerer import Answerer
-from gtm.app.nameserver.datagrams import receiver
+from gtm.app.nameserver.datagrams import Datagrams
 from gtm.app.nameserver.streams import Streams
 from gtm.model.address import Endpoint
 
@@ -36,10 +36,10 @@ class Loop:
     def run(self, answerer: Answerer, counters: memoryview) -> None:
         """Serve until told to stop."""
         poll = select.epoll()
-        receivers: dict[int, Callable[[], None]] = {}
+        receivers: dict[int, Datagrams] = {}
         listeners = {sock.fileno(): sock for sock in self._tcp}
         for endpoint, sock in self._udp:
-            receivers[sock.fileno()] = receiver(sock, endpoint, answerer, counters)
+            receivers[sock.fileno()] = Datagrams(sock, endpoint, answerer, counters)
             poll.register(sock, select.EPOLLIN)
         for sock in self._tcp:
             poll.register(sock, select.EPOLLIN)
@@ -50,9 +50,9 @@ class Loop:
             answerer.look()
             now_s = time.monotonic()
             for number, event in events:
-                receive = receivers.get(number)
-                if receive is not None:
-                    receive()
+                datagrams = receivers.get(number)
+                if datagrams is not None:
+                    datagrams.answer()
                 elif number in listeners:
                     streams.accept(listeners[number], now_s)
                 else:
@@ -60,14 +60,15 @@ class Loop:
             if now_s >= expire_at_s:
                 streams.expire(now_s)
                 expire_at_s = now_s + EXPIRE_S
-        self._leave(receivers)
+        self._leave(receivers.values())
 
-    def _leave(self, receivers: dict[int, Callable[[], None]]) -> None:
+    def _leave(self, receivers: Iterable[Datagrams]) -> None:
         """Answer what waits in the UDP queues, then close: another worker of the port takes what comes next."""
         for sock in self._tcp:
             sock.close()
-        for (_, sock), receive in zip(self._udp, receivers.values(), strict=True):
-            receive()
+        for datagrams in receivers:
+            datagrams.answer()
+        for _, sock in self._udp:
             sock.close()
 
 

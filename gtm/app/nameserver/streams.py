@@ -106,7 +106,7 @@ class Streams:
         reply = self._answerer.fast(query, source, self._answerer.seed)
         if reply is not None:
             self._counters[c.FAST] += 1
-            self._counters[c.RCODE + (reply[3] & 15)] += 1
+            self._counters[c.RCODE] += 1  # the fast path answers NOERROR only
             return reply
         return self._answerer.full(query, source, tcp=True)
 
