@@ -31,7 +31,7 @@ def respond(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: 
 
 def answer(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool = False) -> bytes | None:
     """As `respond`, by whichever path takes the query first: what a server's client sees."""
-    return responder(table)(query, source, seed) or respond(table, query, source, seed, tcp=tcp)
+    return responder(table, seed)(query, source) or respond(table, query, source, seed, tcp=tcp)
 
 
 def _learn(table: AnswerTable, query: bytes, reply: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from gtm.answer.fast import Fast, responder
-from gtm.answer.pick import seed_at
+from gtm.answer.pick import STEP_S, seed_at
 from gtm.answer.respond import respond
 from gtm.app.nameserver import counters as c
 from gtm.model.errors import StoreError
@@ -25,12 +26,11 @@ RETRY_S = 0.2
 class Answerer:
     """What a worker answers from.
 
-    `fast` and `seed` are read by the UDP loop; `full` is the way for everything that `fast` leaves. `look` is called
-    between batches: it costs one memory read while nothing is new.
+    `fast` is tried first, and `full` takes everything that it leaves. `look` is called between batches: it costs a
+    memory read and a look at the clock while nothing is new.
     """
 
     fast: Fast
-    seed: int
 
     def __init__(self, state: Path, control: Control, counters: memoryview) -> None:
         """Load the current table. Raises StoreError if there is none."""
@@ -38,7 +38,7 @@ class Answerer:
         self._control = control
         self._counters = counters
         self._generation = control.generation
-        self._loaded = load(state)
+        self._loaded = _loaded(state, None)
         self._next: Loaded | None = None
         self._loading: threading.Thread | None = None
         self._retry_at = 0.0
@@ -47,7 +47,8 @@ class Answerer:
     def look(self) -> None:
         """Take over the newest table if there is one, and keep the time step of weighted choices."""
         now_s = time.time()
-        self.seed = seed_at(self._loaded.table.key, now_s)
+        if now_s // STEP_S != self._step:
+            self._bind(now_s)
         if self._next is not None:
             self._use(self._next)
             self._next = self._loading = None
@@ -58,7 +59,7 @@ class Answerer:
         """The answer by the full path, or None for what is better dropped. A fault of ours is SERVFAIL, and counted."""
         counters = self._counters
         try:
-            reply = respond(self._loaded.table, query, source, self.seed, tcp=tcp)
+            reply = respond(self._loaded.table, query, source, self._seed, tcp=tcp)
         except Exception:
             log.exception("answer_fault", query=query.hex(), source=source.hex())
             counters[c.FAULTS] += 1
@@ -78,7 +79,7 @@ class Answerer:
         try:
             manifest, before = Manifest.load(self._state / "tables"), self._loaded.manifest
             if (manifest.authority, manifest.classes) == (before.authority, before.classes):
-                self._use(load(self._state, self._loaded))
+                self._use(_loaded(self._state, self._loaded))
             else:
                 self._loading = threading.Thread(target=self._load_aside, daemon=True)
                 self._loading.start()
@@ -88,7 +89,7 @@ class Answerer:
 
     def _load_aside(self) -> None:
         try:
-            self._next = load(self._state, self._loaded)
+            self._next = _loaded(self._state, self._loaded)
         except StoreError as error:
             self._failed(error, time.time())
             self._generation = -1
@@ -100,10 +101,26 @@ class Answerer:
         self._retry_at = now_s + RETRY_S
         log.warning("table_not_loaded", reason=str(error), serving=self._loaded.manifest.revision)
 
+    def _bind(self, now_s: float) -> None:
+        """Bind the fast path to the table and to the time step of weighted choices."""
+        table = self._loaded.table
+        self._step = now_s // STEP_S
+        self._seed = seed_at(table.key, now_s)
+        self.fast = responder(table, self._seed)
+
     def _use(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self.fast = responder(loaded.table)
-        self.seed = seed_at(loaded.table.key, time.time())
+        self._bind(time.time())
+        gc.freeze()  # tables live until they are replaced: walking them for garbage took up to 100 ms
         self._counters[c.REVISION] = loaded.manifest.revision
         self._counters[c.GENERATION] = self._generation
         self._counters[c.RELOADS] += 1
+
+
+def _loaded(state: Path, earlier: Loaded | None) -> Loaded:
+    """The current table. Its many new objects, none of them garbage, would set the collector going again and again."""
+    gc.disable()
+    try:
+        return load(state, earlier)
+    finally:
+        gc.enable()

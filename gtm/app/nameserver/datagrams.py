@@ -26,14 +26,14 @@ class Datagrams:
         count = batch.receive()
         if not count:
             return
-        fast, full, seed = answerer.fast, answerer.full, answerer.seed
+        fast, full = answerer.fast, answerer.full
         queries, names, lengths = batch.queries, batch.names, batch.lengths
         replies, reply_lengths = batch.replies, batch.reply_lengths
         slow = start = slot = failed = 0
         for query_at, length_word, client_at, client_end, reply_at, reply_word in batch.slots[:count]:
             query = queries[query_at : query_at + lengths[length_word]]
             client = names[client_at:client_end]
-            reply = fast(query, client, seed)
+            reply = fast(query, client)
             if reply is None:
                 slow += 1
                 reply = full(query, client)

@@ -103,7 +103,7 @@ class Streams:
         return bool(connection.unsent)
 
     def _reply(self, query: bytes, source: bytes) -> bytes | None:
-        reply = self._answerer.fast(query, source, self._answerer.seed)
+        reply = self._answerer.fast(query, source)
         if reply is not None:
             self._counters[c.FAST] += 1
             self._counters[c.RCODE] += 1  # the fast path answers NOERROR only
