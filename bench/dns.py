@@ -50,7 +50,7 @@ import numpy as np
 from bench import database, machine
 from bench.netns import ArenaError, arena
 from bench.peers.gdnsd import Gdnsd
-from bench.peers.gtm import Gtm
+from bench.peers.gtm import Gtm, GtmForgetful
 from bench.peers.knot import Knot, KnotUnpinned
 from bench.peers.loop import Loop
 from bench.peers.powerdns import PowerDns
@@ -60,7 +60,7 @@ from bench.race import Course, Turn, WrongAnswers
 from bench.table import lay_out, median, thousands
 
 SERVERS: Sequence[type[Server]] = (Gtm, Knot, Gdnsd, PowerDns, Loop)
-EXTRA: Sequence[type[Server]] = (KnotUnpinned,)  # only if named
+EXTRA: Sequence[type[Server]] = (GtmForgetful, KnotUnpinned)  # only if named
 TOOLS = {
     "kxdpgun": "knot-dnsutils",
     "ip": "iproute2",

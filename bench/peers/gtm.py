@@ -122,3 +122,16 @@ class Gtm(Server):
         if self._arena is not None:
             for pid in set(self._arena.pids(self._arena.server)) - set(self.serving_pids()):
                 pin(pid, int(LOAD_CPU))
+
+
+class GtmForgetful(Gtm):
+    """The same without its memory of earlier queries: what the first query of each kind costs.
+
+    Not in the default list; real traffic is between the two.
+    """
+
+    tag = "gtm-forgetful"
+    title = "gtm, remembering nothing"
+
+    def command(self, site: Site) -> list[str]:
+        return ["env", "GTM_REMEMBER=0", *super().command(site)]

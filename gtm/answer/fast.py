@@ -23,7 +23,7 @@ PLAIN_MAX = 512  # RFC 1035 4.2.1, the largest UDP answer without EDNS
 EDNS_SIZE = 1232  # our UDP payload size: passes any sane path unfragmented (RFC 9715)
 OPT_BYTES = 11  # an OPT record without options
 ANSWERS_MAX = 16
-MEMO_MAX = 50_000  # queries whose outcome is kept, some 300 octets each; when full, keeping begins anew
+REMEMBER = 65_536  # queries whose outcome is kept until the next table or time step, some 350 octets each
 
 _FORMS_MAX = 8192  # forms of OPT that are remembered: those with usual sizes, and then some
 
@@ -36,10 +36,9 @@ _Head = tuple[tuple[bytes, ...], int, bool]
 # whether that is 128.
 _Form = tuple[int, int, bytes, bytes, int, int, bool]
 # Prepared: what an answer is made of once the class is known: the headers by number of answers, question, OPT, the
-# largest answer, octets of one record, and the set's rings and orders. Studied: that, or else all of the answer but its
-# ID; and whether it is worth keeping.
+# largest answer, octets of one record, and the set's rings and orders. Outcome: that, or all of the answer but its ID.
 _Prepared = tuple[tuple[bytes, ...], bytes, bytes, int, int, tuple[tuple[bytes, ...], ...], Sequence[int]]
-_Studied = tuple[_Prepared | None, bytes, bool]
+_Outcome = _Prepared | bytes
 _Set = tuple[int, tuple[tuple[bytes, ...], ...], Sequence[int], bool]  # table.SteeredSet
 
 
@@ -68,40 +67,27 @@ _VAGUE6 = frozenset((0x20010000, *range(0x20020000, 0x20030000)))
 _RR_BYTES = {1: 16, 28: 28, 5: 1 << 16}  # of one record; a CNAME is for the full path, which compresses its target
 
 
-def responder(table: AnswerTable, seed: int) -> Fast:
+def responder(table: AnswerTable, seed: int, *, remember: int = REMEMBER) -> Fast:
     """A function (query, source address) -> answer or None, bound to one table and one time step's seed.
 
     What a query comes to is kept under the query without its ID: the answer's octets where they do not depend on who
     sent it, else where to look for them. Resolvers ask the same again whenever a TTL is over, so most queries are
-    found there. All that is read are the closure's own variables. Raises nothing for any input.
+    found there; the first `remember` different ones are, which a flood of new ones cannot push out. All that is read
+    are the closure's own variables. Raises nothing for any input.
     """
     classes = table.classes
     leaves24, pages, leaves = classes.leaves24, classes.pages, classes.leaves
-    study = _student(table, seed)
-    finished: dict[bytes, bytes] = {}
-    prepared: dict[bytes, _Prepared] = {}
+    known: dict[bytes, _Outcome] = {}
+    study = _student(table, seed, known, remember)
 
     def respond(query: bytes, source: bytes) -> bytes | None:
-        key = query[2:]
-        rest = finished.get(key)
-        if rest is not None:
-            return query[:2] + rest
-        found = prepared.get(key)
+        found = known.get(query[2:])
         if found is None:
-            studied = study(query)
-            if studied is None:
-                return None
-            found, rest, lasting = studied
+            found = study(query)
             if found is None:
-                if lasting:
-                    if len(finished) >= MEMO_MAX:
-                        finished.clear()
-                    finished[key] = rest
-                return query[:2] + rest
-            if lasting:
-                if len(prepared) >= MEMO_MAX:
-                    prepared.clear()
-                prepared[key] = found
+                return None
+        if isinstance(found, bytes):
+            return query[:2] + found
         replies, question, opt, limit, rr_bytes, rings, orders = found
         if len(source) == 4:
             value = int.from_bytes(source, "big")
@@ -128,14 +114,16 @@ def responder(table: AnswerTable, seed: int) -> Fast:
     return respond
 
 
-def _student(table: AnswerTable, seed: int) -> Callable[[bytes], _Studied | None]:
-    """A function query -> what it comes to, for queries that are new; None where the full path must look."""
+def _student(
+    table: AnswerTable, seed: int, known: dict[bytes, _Outcome], remember: int
+) -> Callable[[bytes], _Outcome | None]:
+    """A function query -> its outcome, for queries that are not in `known` yet; None where the full path must look."""
     names, classes, static = table.names, table.classes, table.static
     leaves24, pages, leaves = classes.leaves24, classes.pages, classes.leaves
     starts6, leaves6 = classes.starts6, classes.leaves6
     sets: list[_Set] = [(*steered,) for steered in table.sets]
 
-    def study(query: bytes) -> _Studied | None:
+    def study(query: bytes) -> _Outcome | None:
         end = query.find(0, 12) + 5
         head = _HEADS.get(query[2:12])
         if head is None or end < 17:
@@ -179,17 +167,18 @@ def _student(table: AnswerTable, seed: int) -> Callable[[bytes], _Studied | None
                 if found is None:
                     return None
                 both, body = found
-                if size:
-                    return (
-                        None,
-                        b"".join((both[rd], question, body, opt, query[end + 9 : end + 18], b"\0", address)),
-                        lasting,
-                    )
-                return None, b"".join((both[rd], question, body, opt)), lasting
+                echoed = query[end + 9 : end + 18] + b"\0" + address if size else b""
+                rest = b"".join((both[rd], question, body, opt, echoed))
+                if lasting and len(known) < remember:
+                    known[query[2:]] = rest
+                return rest
 
         rtype, rings, orders, located = sets[number]
         if not size:
-            return (replies, question, opt, limit, _RR_BYTES[rtype], rings, orders), b"", lasting
+            prepared = (replies, question, opt, limit, _RR_BYTES[rtype], rings, orders)
+            if lasting and len(known) < remember:
+                known[query[2:]] = prepared
+            return prepared
         if six:
             class_, scope = leaves[leaves6[bisect_right(starts6, value >> 64) - 1]]
             net = value >> 80
@@ -206,7 +195,11 @@ def _student(table: AnswerTable, seed: int) -> Callable[[bytes], _Studied | None
             return None
         echo = query[end + 9 : end + 18]
         rest = b"".join((replies[count], question, records, opt, echo, _SCOPES[scope if located else 0], address))
-        return (None, rest, lasting) if len(rest) + 2 <= limit else None
+        if len(rest) + 2 > limit:
+            return None
+        if lasting and len(known) < remember:
+            known[query[2:]] = rest
+        return rest
 
     return study
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gtm.answer.fast import REMEMBER
 from gtm.app.crew import FOLDER, hold
 from gtm.app.endpoint import parse_endpoint
 from gtm.app.logs import log_to_stderr
@@ -48,11 +49,19 @@ def serve(state: Path, slot: int, endpoints: Sequence[Endpoint], user: str | Non
     counters = c.create(state / FOLDER / f"dns-{slot}.counters")
     if user is not None and os.geteuid() == 0:
         become(user)
-    answerer = Answerer(state, Control(state), counters)
+    answerer = Answerer(state, Control(state), counters, remember=remembered())
     counters[c.PID] = os.getpid()
     ready()
     loop.run(answerer, counters)
     del held
+
+
+def remembered() -> int:
+    """How many queries' outcomes to remember: GTM_REMEMBER in the environment, or the default. Raises GtmError."""
+    text = os.environ.get("GTM_REMEMBER", str(REMEMBER))
+    if not text.isascii() or not text.isdigit():
+        raise GtmError(f"GTM_REMEMBER={text}: is not a number of queries (allowed: 0 or more)")
+    return int(text)
 
 
 def tell(ready_fd: int | None) -> None:

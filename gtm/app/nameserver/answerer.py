@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from gtm.answer.fast import Fast, responder
+from gtm.answer.fast import REMEMBER, Fast, responder
 from gtm.answer.pick import STEP_S, seed_at
 from gtm.answer.respond import respond
 from gtm.app.nameserver import counters as c
@@ -32,8 +32,9 @@ class Answerer:
 
     fast: Fast
 
-    def __init__(self, state: Path, control: Control, counters: memoryview) -> None:
-        """Load the current table. Raises StoreError if there is none."""
+    def __init__(self, state: Path, control: Control, counters: memoryview, *, remember: int = REMEMBER) -> None:
+        """Load the current table; `remember` is the fast path's. Raises StoreError if there is none."""
+        self._remember = remember
         self._state = state
         self._control = control
         self._counters = counters
@@ -106,7 +107,7 @@ class Answerer:
         table = self._loaded.table
         self._step = now_s // STEP_S
         self._seed = seed_at(table.key, now_s)
-        self.fast = responder(table, self._seed)
+        self.fast = responder(table, self._seed, remember=self._remember)
 
     def _use(self, loaded: Loaded) -> None:
         self._loaded = loaded
