@@ -20,7 +20,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one probe saw: when it ended (`at_s`, seconds since the epoch), whether it was good, how long it took, why."""
+    """What one probe saw: when it ended (`at_s`, seconds since the epoch), whether it was good, how long, and why."""
 
     at_s: float
     ok: bool
