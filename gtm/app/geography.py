@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from pathlib import Path
 
 from gtm.decide.steer import order_for
@@ -22,7 +23,11 @@ from gtm.model.deployment import Deployment
 from gtm.model.place import Locus
 from gtm.model.policy import Asn, Network
 
-_VERSION = b"1"  # of how classes are made: a change makes every kept table stale
+_VERSION = b"2"  # of how classes are made: a change makes every kept table stale
+
+# 6to4 and Teredo: clients there are placed by the IPv4 address inside theirs (gtm.answer.client), so these networks are
+# cut out of the IPv6 classes, lest a neighbour's scope covers them (RFC 7871 section 7.2.1: scopes do not overlap).
+EMBEDDED = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +70,11 @@ def classes_of(geography: Geography, deployment: Deployment, cache: Path) -> Cla
     except (FileNotFoundError, DamagedError):
         space = space_of(geography, cache)
 
-    def orders(locus: Locus) -> tuple[tuple[str, ...], ...]:
-        return tuple(order_for(policy, locus, regions) for policy in policies)
+    def orders(locus: Locus) -> tuple[object, ...]:
+        embedded = not locus.networks.isdisjoint(EMBEDDED)
+        return embedded, *(order_for(policy, locus, regions) for policy in policies)
 
-    tablefile.save(path, classify(space, rule_networks(deployment), orders, path.stem))
+    tablefile.save(path, classify(space, (*rule_networks(deployment), *EMBEDDED), orders, path.stem))
     for other in cache.glob("*.classes"):
         if other != path:
             other.unlink(missing_ok=True)
