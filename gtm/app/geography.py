@@ -74,7 +74,7 @@ def classes_of(geography: Geography, deployment: Deployment, cache: Path) -> Cla
         embedded = not locus.networks.isdisjoint(EMBEDDED)
         return embedded, *(order_for(policy, locus, regions) for policy in policies)
 
-    tablefile.save(path, classify(space, (*rule_networks(deployment), *EMBEDDED), orders, path.stem))
+    tablefile.save(path, classify(space, rule_networks(deployment), orders, path.stem, cuts=EMBEDDED))
     for other in cache.glob("*.classes"):
         if other != path:
             other.unlink(missing_ok=True)

@@ -23,13 +23,19 @@ _Words = npt.NDArray[np.uint16]
 
 
 def classify(
-    space: PlaceSpace, rule_networks: Iterable[IPNetwork], class_of: Callable[[Locus], Hashable], key: str
+    space: PlaceSpace,
+    rule_networks: Iterable[IPNetwork],
+    class_of: Callable[[Locus], Hashable],
+    key: str,
+    *,
+    cuts: Iterable[IPNetwork] = (),
 ) -> ClassTable:
     """The class table of a space: addresses whose loci `class_of` maps to equal values are one class.
 
-    `rule_networks` are the networks that policies name; they cut the space, and a Locus has those around it. Classes
-    are numbered as they are first met, IPv4 before IPv6, from address 0 upwards. The tables are numpy arrays: pass
-    them through the table file for a copy that reads without numpy.
+    `rule_networks` are the networks that policies name; they cut the space, and a Locus has those around it. So do
+    `cuts`, which may be networks that no policy may name. Classes are numbered as they are first met, IPv4 before
+    IPv6, from address 0 upwards. The tables are numpy arrays: pass them through the table file for a copy that reads
+    without numpy.
 
     IPv4 splits below a /24 have pages of their own. Where there are more of them than fit, those that come from the
     databases alone are levelled: the class that most addresses of the /24 have is given to all of it.
@@ -39,9 +45,10 @@ def classify(
     for network in rules:
         if (why := unusable(network)) is not None:
             raise ConfigError(why, file="policy rules", key=str(network))
+    rules += [network for network in cuts if network not in rules]
     classes = _Classes(class_of)
-    cuts = [_classed(space, rules, version, classes) for version in (4, 6)]
-    four, six = (blocks(cut) for cut in cuts)
+    classed = [_classed(space, rules, version, classes) for version in (4, 6)]
+    four, six = (blocks(steps) for steps in classed)
     if _split(four) > PAGES_MAX:
         four = blocks(_levelled4(four, rules, space))
     leaves: dict[tuple[int, int], int] = {}

@@ -110,4 +110,4 @@ def test_a_storm_of_mutated_packets(publish: Publish, tmp_path: Path) -> None:
         # All datagrams came through; of a connection, garbage may be the end before its last query.
         _, counts = counters.read(tmp_path / "workers" / "dns-0.counters")
         assert counts["udp4_queries"] >= COUNT // 2
-        assert counts["tcp4_queries"] >= COUNT // 8
+        assert counts["tcp4_queries"] >= COUNT // 16
