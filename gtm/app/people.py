@@ -15,7 +15,7 @@ from gtm.config.deployment import load
 from gtm.decide.plan import decide
 from gtm.model.deployment import Deployment
 from gtm.model.errors import AskedError, GtmError, Refused
-from gtm.model.override import Action, Override, Subject
+from gtm.model.override import SUBJECT_FORMS, Action, Override, Subject
 from gtm.model.plan import Plan, PoolPlan
 from gtm.model.snapshot import Snapshot
 from gtm.publish.dns.manifest import FILE as MANIFEST
@@ -28,7 +28,6 @@ WAIT_S = 3.0
 REASON_MAX, OWNER_MAX = 500, 100
 GUARD = "last-region"
 STORE = "store.db"
-KINDS = ("region", "pool", "instance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,17 +175,27 @@ def listing_document(listed: Listing) -> dict[str, object]:
 def subject_of(text: str, deployment: Deployment) -> Subject:
     """The subject that a text names. Raises AskedError, with what may have been meant, for one that there is not."""
     known = subjects(deployment)
-    found = known.get(text)
+    asked = _parse(text, known)
+    found = known.get(str(asked))
     if found is None:
-        kind, slash, name = text.partition("/")
-        last = text.rpartition("/")[2]
-        meant = near(text, known) or tuple(one for one in known if last and one.rpartition("/")[2] == last)[:3]
-        if not slash or kind not in KINDS or not name:
-            message = f"{text[:80]!r} is not region/REGION, pool/ZONE/POOL or instance/REGION/LABEL"
-        else:
-            message = f"there is no {kind} {name[:80]!r}"
-        raise AskedError(message, argument="SUBJECT", known=meant)
+        raise AskedError(f"there is no {asked.kind} {asked.name[:80]!r}", argument="SUBJECT", known=_meant(text, known))
     return found
+
+
+def _parse(text: str, known: Iterable[str]) -> Subject:
+    """The subject as deployments spell it, whether or not there is one."""
+    try:
+        return Subject.parse(text)
+    except ValueError:
+        message = f"{text[:80]!r} is not {SUBJECT_FORMS}"
+        raise AskedError(message, argument="SUBJECT", known=_meant(text, known)) from None
+
+
+def _meant(text: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The subjects that a text may be about: those spelt nearly so, else those that end alike."""
+    all_known = tuple(known)
+    last = text.rpartition("/")[2]
+    return near(text, all_known) or tuple(one for one in all_known if last and one.rpartition("/")[2] == last)[:3]
 
 
 def subjects(deployment: Deployment) -> dict[str, Subject]:
@@ -201,15 +210,15 @@ def subjects(deployment: Deployment) -> dict[str, Subject]:
 
 def _standing(subject: str, actions: tuple[str, ...], overrides: tuple[Override, ...]) -> Override:
     """The order to take back; subjects that the deployment has no more can be named too."""
-    found = next((one for one in overrides if str(one.subject) == subject), None)
     fitting = [str(one.subject) for one in overrides if str(one.action) in actions]
+    asked = _parse(subject, fitting)
+    found = next((one for one in overrides if one.subject == asked), None)
     if found is None:
-        raise AskedError(
-            f"there is no order for {subject[:80]!r}", argument="SUBJECT", known=near(subject, fitting) or fitting[:3]
-        )
+        known = _meant(subject, fitting) or tuple(fitting[:3])
+        raise AskedError(f"there is no order for {str(asked)[:80]!r}", argument="SUBJECT", known=known)
     if str(found.action) not in actions:
         instead = "gtm undrain" if found.action is Action.DRAIN else "gtm unforce"
-        raise AskedError(f"the order for {subject} is {found.action}; {instead} takes it back", argument="SUBJECT")
+        raise AskedError(f"the order for {asked} is {found.action}; {instead} takes it back", argument="SUBJECT")
     return found
 
 

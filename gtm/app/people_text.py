@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from gtm.app.columns import clean, columns, duration, percent
 from gtm.app.people import Done, Effect, Listing
 from gtm.app.status_text import orders
+from gtm.model.override import Action
+from gtm.store.overrides import AuditEntry
 
 
 def order_text(done: Done) -> str:
@@ -55,13 +57,19 @@ def _listing(listed: Listing) -> Iterator[str]:
                     entry.what,
                     str(entry.subject),
                     clean(entry.who),
-                    "-" if entry.until_s is None else f"for {duration(max(0.0, entry.until_s - entry.at_s))}",
+                    _lasting(entry),
                     clean(entry.why),
                 )
                 for entry in listed.audit
             ),
             heads=("WHEN", "WHAT", "SUBJECT", "WHO", "LASTING", "WHY"),
         )
+
+
+def _lasting(entry: AuditEntry) -> str:
+    """For how long it was ordered; what ends an order lasts no time itself."""
+    given = entry.what in frozenset(Action)
+    return f"for {duration(entry.until_s - entry.at_s)}" if given and entry.until_s is not None else "-"
 
 
 def moment(at_s: float) -> str:

@@ -7,7 +7,7 @@ import os
 import pwd
 
 from gtm.cli.command import OK, Commands, add_command, say
-from gtm.cli.duration import parse_duration
+from gtm.model import duration
 
 SUBJECTS = "region/REGION, pool/ZONE/POOL, or instance/REGION/LABEL"
 
@@ -80,11 +80,18 @@ def _order(parser: argparse.ArgumentParser, *, lasting: bool) -> None:
     if lasting:
         parser.add_argument("--reason", metavar="TEXT", required=True, help="why; kept with the order")
         parser.add_argument(
-            "--for", dest="for_s", metavar="TIME", type=parse_duration, help="end by itself after 90s, 15m, 1h30m, 2d"
+            "--for", dest="for_s", metavar="TIME", type=_duration, help="end by itself after 90s, 15m, 1h30m, 2d"
         )
     parser.add_argument("--by", metavar="WHO", help="the owner of the order (default: the account that runs this)")
     parser.add_argument("--force", action="store_true", help="do it even where a guard would refuse")
     parser.add_argument("--dry-run", action="store_true", help="show the effect and change nothing")
+
+
+def _duration(text: str) -> int:
+    try:
+        return duration.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _limit(text: str) -> int:

@@ -10,7 +10,6 @@ import pytest
 
 from gtm import __version__
 from gtm.cli import seeing
-from gtm.cli.duration import parse_duration
 from gtm.cli.main import build_parser, error_document, main
 from gtm.model.errors import AskedError, ConfigError, ConfigErrors, GtmError, Refused, StoreError
 
@@ -171,7 +170,13 @@ def test_the_folder_may_stand_before_or_after_the_command() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172800)])
 def test_durations(text: str, seconds: int) -> None:
-    assert parse_duration(text) == seconds
+    options = build_parser().parse_args(["drain", "region/us-east", "--reason", "x", "--for", text])
+    assert options.for_s == seconds
+
+
+def test_what_is_no_duration_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drain", "region/us-east", "--reason", "x", "--for", "1 fortnight"]) == 2
+    assert "'1 fortnight' is not a duration (allowed: a number with s, m, h, d or w" in capsys.readouterr().err
 
 
 def test_repeatable_options() -> None:

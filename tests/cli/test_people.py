@@ -97,6 +97,15 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
     assert not (folder / "state").exists()
 
 
+def test_subjects_may_be_spelt_as_people_do(folder: Path) -> None:
+    assert str(drain(folder, "pool/EXAMPLE.test./web", dry_run=True, force=True).subject) == "pool/example.test/web"
+    drain(folder, "pool/Example.Test/web", force=True)
+    taken = take_back(
+        folder, subject="pool/example.test./web", actions=("drain",), owner="bob", force=False, dry_run=False
+    )
+    assert str(taken.subject) == "pool/example.test/web"
+
+
 def test_a_subject_has_one_order(folder: Path) -> None:
     drain(folder, "region/us-east")
     done = drain(folder, "region/us-east", action="force-up", owner="bob", reason="false alarm")
@@ -118,6 +127,14 @@ def test_taking_back(folder: Path) -> None:
     assert listed.overrides == ()
     assert [(entry.what, entry.who) for entry in listed.audit] == [("remove", "bob"), ("drain", "ana")]
     assert "no orders in force" in listing_text(listed)
+
+
+def test_only_orders_last(folder: Path) -> None:
+    drain(folder, "region/us-east", for_s=600)
+    take_back(folder, subject="region/us-east", actions=("drain",), owner="bob", force=False, dry_run=False)
+    removed, drained = listing_text(listing(folder, limit=10)).splitlines()[-2:]
+    assert "for 10 min" in drained
+    assert "for 10 min" not in removed
 
 
 def test_every_subject_can_be_named(folder: Path) -> None:
