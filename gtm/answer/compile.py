@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import pack
 from typing import NamedTuple, assert_never
 
 from gtm.answer.table import SteeredSet
-from gtm.decide.choose import RType, choose, has_type
-from gtm.decide.ring import ring
+from gtm.decide.choose import RType, Selection, answered, has_type, select
+from gtm.decide.ring import ring as slots_of
 from gtm.decide.steer import order_for
 from gtm.model.address import IPAddress
 from gtm.model.deployment import Deployment
@@ -25,6 +26,7 @@ from gtm.model.pool import Instance, Pool
 from gtm.wire import name as wire_name
 
 Ring = tuple[bytes, ...]
+Made = dict[tuple[int, int, int, int], Ring]  # by identity of what was selected, TTL, answers and type
 EMPTY: Ring = (b"",)
 
 
@@ -48,21 +50,21 @@ class Orders(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What does not change with health: the shapes, the names that have them, and every policy's orders.
+    """What does not change with health: the shape of each set, with its policy's orders.
 
     `index` maps a lower-case wire owner to {type: number of its set}; `of_pool` lists a pool's sets.
     """
 
-    shapes: tuple[tuple[Shape, SteeredName], ...]
+    shapes: tuple[tuple[Shape, Orders], ...]
     index: Mapping[bytes, Mapping[int, int]]
     of_pool: Mapping[str, tuple[int, ...]]
-    orders: Mapping[Policy, Orders]
 
 
 def layout(deployment: Deployment, loci: Sequence[Locus]) -> Layout:
     """The layout of a deployment's steered names over the classes whose representatives are `loci`."""
+    orders = {policy: orders_of(policy, deployment, loci) for policy in deployment.policies()}
     numbers: dict[Shape, int] = {}
-    shapes: list[tuple[Shape, SteeredName]] = []
+    shapes: list[tuple[Shape, Orders]] = []
     index: dict[bytes, dict[int, int]] = {}
     of_pool: dict[str, list[int]] = {}
     for name in deployment.names:
@@ -72,13 +74,12 @@ def layout(deployment: Deployment, loci: Sequence[Locus]) -> Layout:
             if shape not in numbers:
                 numbers[shape] = len(shapes)
                 of_pool.setdefault(name.pool, []).append(len(shapes))
-                shapes.append((shape, name))
+                shapes.append((shape, orders[name.policy]))
             types[int(rtype)] = numbers[shape]
     return Layout(
         shapes=tuple(shapes),
         index=index,
         of_pool={pool: tuple(sets) for pool, sets in of_pool.items()},
-        orders={policy: orders_of(policy, deployment, loci) for policy in deployment.policies()},
     )
 
 
@@ -104,41 +105,63 @@ def compile_sets(
     plan: Plan, lay: Layout, earlier: Sequence[SteeredSet] | None = None, touched: Iterable[str] = ()
 ) -> tuple[SteeredSet, ...]:
     """The sets of a plan. With `earlier` (same layout) only those of the `touched` pools are worked out anew."""
+    made: Made = {}
     if earlier is None:
-        return tuple(
-            compile_set(shape, name, plan.pools[shape.pool], lay.orders[shape.policy]) for shape, name in lay.shapes
-        )
+        return tuple([compile_set(shape, plan.pools[shape.pool], orders, made) for shape, orders in lay.shapes])
     sets = list(earlier)
-    for pool in touched:
-        for number in lay.of_pool.get(pool, ()):
-            shape, name = lay.shapes[number]
-            sets[number] = compile_set(shape, name, plan.pools[pool], lay.orders[shape.policy])
+    for name in touched:
+        pool = plan.pools[name]
+        for number in lay.of_pool.get(name, ()):
+            shape, orders = lay.shapes[number]
+            sets[number] = compile_set(shape, pool, orders, made)
     return tuple(sets)
 
 
-def compile_set(shape: Shape, name: SteeredName, pool: PoolPlan, orders: Orders) -> SteeredSet:
-    """One set: a ring for each distinct order, equal rings being one object."""
+def compile_set(shape: Shape, pool: PoolPlan, orders: Orders, made: Made) -> SteeredSet:
+    """One set: a ring for each distinct order, equal rings being one object.
+
+    `made` has the rings that were made of the same plan before, and gets the new ones.
+    """
+    _, _, ttl_s, answers, all_down, rtype = shape
+    rings = []
+    for order in orders.distinct:
+        selection = select(all_down, pool, order, rtype)
+        region = selection.region
+        # All that a selected region answers follows from its plan; that stays while the plan of all does, so its
+        # identity is key enough, and is found at once where hashing it would take longer than making the ring.
+        key = (id(region or all_down), ttl_s, answers, rtype)
+        ring = made.get(key)
+        if ring is None:
+            ring = made[key] = ring_of(selection, ttl_s, answers, rtype)
+        rings.append(ring)
+    if len(rings) == 1:
+        return SteeredSet(int(rtype), (*rings,), orders.of_class, located=False)
     seen: dict[Ring, Ring] = {}
-    rings = tuple(
-        seen.setdefault(made, made) for made in (make_ring(name, pool, order, shape.rtype) for order in orders.distinct)
-    )
-    return SteeredSet(rtype=int(shape.rtype), rings=rings, orders=orders.of_class, located=len(seen) > 1)
+    same = tuple([seen.setdefault(each, each) for each in rings])
+    return SteeredSet(int(rtype), same, orders.of_class, located=len(seen) > 1)
 
 
 def make_ring(name: SteeredName, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Ring:
     """The ready answers for the clients that have this order."""
-    choice = choose(name, pool, order, rtype)
-    if choice.instances:
-        weights = tuple(instance.weight for instance in choice.instances)
-        rdatas = [instance_rdata(instance, rtype) for instance in choice.instances]
-    elif choice.fallback:
-        weights = (1,) * len(choice.fallback)
-        rdatas = [address.packed for address in choice.fallback]
+    return ring_of(select(name.all_down, pool, order, rtype), name.ttl_s, name.answers, rtype)
+
+
+def ring_of(selection: Selection, ttl_s: int, answers: int, rtype: RType) -> Ring:
+    """The ready answers of a selection, one for each slot of the weighted ring."""
+    if selection.region is not None:
+        instances = answered(selection.region, rtype)
+        weights = tuple([instance.weight for instance in instances])
+        rdatas = [instance_rdata(instance, rtype) for instance in instances]
+    elif selection.fallback:
+        weights = (1,) * len(selection.fallback)
+        rdatas = [address.packed for address in selection.fallback]
     else:
         return EMPTY
-    records = [record(rtype, name.ttl_s, rdata) for rdata in rdatas]
-    answers = 1 if rtype is RType.CNAME else name.answers
-    return tuple(b"".join([records[position] for position in slot]) for slot in ring(weights, answers))
+    records = [record_head(rtype, ttl_s, len(rdata)) + rdata for rdata in rdatas]
+    if len(records) == 1:
+        return (records[0],)
+    slots = slots_of(weights, 1 if rtype is RType.CNAME else answers)
+    return tuple([b"".join([records[position] for position in slot]) for slot in slots])
 
 
 def instance_rdata(instance: Instance, rtype: RType) -> bytes:
@@ -153,6 +176,7 @@ def instance_rdata(instance: Instance, rtype: RType) -> bytes:
             assert_never(rtype)
 
 
-def record(rtype: int, ttl_s: int, rdata: bytes) -> bytes:
-    """One RR in wire form whose owner points to the question's name (RFC 1035 4.1.3, 4.1.4)."""
-    return b"\xc0\x0c" + pack(">HHIH", rtype, 1, ttl_s, len(rdata)) + rdata
+@lru_cache(maxsize=1024)
+def record_head(rtype: int, ttl_s: int, rdata_bytes: int) -> bytes:
+    """One RR in wire form up to its rdata; its owner points to the question's name (RFC 1035 4.1.3, 4.1.4)."""
+    return b"\xc0\x0c" + pack(">HHIH", rtype, 1, ttl_s, rdata_bytes)

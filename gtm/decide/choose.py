@@ -1,6 +1,7 @@
 """Choosing: from an order of regions and a pool's plan to the region and the instances that are answered.
 
-The compiler and `gtm explain` both call `choose`, so an explanation cannot differ from the answer.
+The compiler calls `select`; `gtm explain` calls `choose`, which is `select` with the steps put into words. So an
+explanation cannot differ from the answer.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from gtm.model.address import IPAddress
 from gtm.model.name import AllDown, Fallback, LastGood, NoData, ServeAll, SteeredName
 from gtm.model.plan import PoolPlan, RegionPlan
 from gtm.model.pool import Instance
+
+AVAILABLE = "available"
 
 
 class RType(IntEnum):
@@ -44,6 +47,14 @@ class Choice:
     considered: tuple[Considered, ...]
 
 
+class Selection(NamedTuple):
+    """A region (`answered` gives its instances), or fallback addresses, or nothing; and by which rule."""
+
+    region: RegionPlan | None
+    fallback: tuple[IPAddress, ...]
+    rule: str
+
+
 def has_type(instance: Instance, rtype: RType) -> bool:
     """Whether an instance can be answered as this type."""
     match rtype:
@@ -58,85 +69,97 @@ def has_type(instance: Instance, rtype: RType) -> bool:
 
 
 def choose(name: SteeredName, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Choice:
-    """The first region of the order that is available and has this type, else what the name's all_down rule says."""
-    considered, region = _first(pool.regions, order, rtype)
-    if region is not None:
-        return _answer(region, _available(region, rtype), "available", considered)
-    return _all_down(name.all_down, pool, order, rtype, considered)
+    """The selection for a name, with every region that was considered and why it was taken or not."""
+    region, fallback, rule = select(name.all_down, pool, order, rtype)
+    return Choice(
+        region=None if region is None else region.region,
+        instances=() if region is None else answered(region, rtype),
+        fallback=fallback,
+        rule=rule,
+        considered=_considered(pool.regions, order, rtype, region if rule == AVAILABLE else None),
+    )
 
 
-def _all_down(
-    rule: AllDown, pool: PoolPlan, order: tuple[str, ...], rtype: RType, considered: tuple[Considered, ...]
-) -> Choice:
+def select(all_down: AllDown, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Selection:
+    """The first region of the order that is available and has this type, else what the all_down rule says."""
+    region = _first(pool.regions, order, rtype)
+    return _all_down(all_down, pool, order, rtype) if region is None else Selection(region, (), AVAILABLE)
+
+
+def answered(region: RegionPlan, rtype: RType) -> tuple[Instance, ...]:
+    """The instances of a selected region that are answered: of one that can answer those available, else all."""
+    if answers(region, rtype):
+        return tuple([one.instance for one in region.instances if one.available and has_type(one.instance, rtype)])
+    return _typed(region, rtype)
+
+
+def answers(region: RegionPlan, rtype: RType) -> bool:
+    """Whether a region can answer this type: it is available, and so is an instance that has it."""
+    if region.available:
+        for one in region.instances:
+            if one.available and has_type(one.instance, rtype):
+                return True
+    return False
+
+
+def _all_down(rule: AllDown, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Selection:
     match rule:
         case NoData():
-            return Choice(region=None, instances=(), fallback=(), rule="all_down: nodata", considered=considered)
+            return Selection(None, (), "all_down: nodata")
         case Fallback(addresses=addresses):
             version = {RType.A: 4, RType.AAAA: 6}.get(rtype)
-            usable = tuple(address for address in addresses if address.version == version)
-            return Choice(region=None, instances=(), fallback=usable, rule="all_down: fallback", considered=considered)
-        case LastGood() if pool.last_good is not None:
-            _, region = _first(pool.last_good, order, rtype)
-            if region is not None:
-                return _answer(region, _available(region, rtype), "all_down: last_good", considered)
-            return _serve_all(pool, order, rtype, "all_down: last_good (none known): serve_all", considered)
+            return Selection(None, tuple(each for each in addresses if each.version == version), "all_down: fallback")
         case LastGood():
-            return _serve_all(pool, order, rtype, "all_down: last_good (none known): serve_all", considered)
+            region = None if pool.last_good is None else _first(pool.last_good, order, rtype)
+            if region is not None:
+                return Selection(region, (), "all_down: last_good")
+            return _serve_all(pool, order, rtype, "all_down: last_good (none known): serve_all")
         case ServeAll():
-            return _serve_all(pool, order, rtype, "all_down: serve_all", considered)
+            return _serve_all(pool, order, rtype, "all_down: serve_all")
         case _:
             assert_never(rule)
 
 
-def _serve_all(
-    pool: PoolPlan, order: tuple[str, ...], rtype: RType, rule: str, considered: tuple[Considered, ...]
-) -> Choice:
+def _serve_all(pool: PoolPlan, order: tuple[str, ...], rtype: RType, rule: str) -> Selection:
     """The first region of the order that has instances of this type, as though they were up."""
     for name in order:
         region = pool.regions.get(name)
-        instances = () if region is None else _typed(region, rtype)
-        if region is not None and instances:
-            return _answer(region, instances, rule, considered)
-    return Choice(region=None, instances=(), fallback=(), rule=f"{rule}: no instance", considered=considered)
+        if region is not None and _typed(region, rtype):
+            return Selection(region, (), rule)
+    return Selection(None, (), f"{rule}: no instance")
 
 
-def _first(
-    regions: Mapping[str, RegionPlan], order: tuple[str, ...], rtype: RType
-) -> tuple[tuple[Considered, ...], RegionPlan | None]:
-    considered = []
+def _first(regions: Mapping[str, RegionPlan], order: tuple[str, ...], rtype: RType) -> RegionPlan | None:
     for name in order:
         region = regions.get(name)
-        verdict = _verdict(region, rtype)
-        considered.append(Considered(region=name, taken=verdict is None, reason=verdict or _reason(region)))
-        if verdict is None:
-            return tuple(considered), region
-    return tuple(considered), None
-
-
-def _verdict(region: RegionPlan | None, rtype: RType) -> str | None:
-    """Why a region cannot answer, or None if it can."""
-    if region is None:
-        return "the pool has no instance there"
-    if not region.available:
-        return f"down: {region.reason}"
-    if not _typed(region, rtype):
-        return f"no instance with {rtype.name}"
-    return None if _available(region, rtype) else f"no healthy instance with {rtype.name}"
-
-
-def _reason(region: RegionPlan | None) -> str:
-    return "" if region is None else f"up: {region.reason}"
+        if region is not None and answers(region, rtype):
+            return region
+    return None
 
 
 def _typed(region: RegionPlan, rtype: RType) -> tuple[Instance, ...]:
     return tuple(i.instance for i in region.instances if i.instance.weight > 0 and has_type(i.instance, rtype))
 
 
-def _available(region: RegionPlan, rtype: RType) -> tuple[Instance, ...]:
-    return tuple(i.instance for i in region.instances if i.available and has_type(i.instance, rtype))
+def _considered(
+    regions: Mapping[str, RegionPlan], order: tuple[str, ...], rtype: RType, taken: RegionPlan | None
+) -> tuple[Considered, ...]:
+    """The regions up to the one that was taken."""
+    considered: list[Considered] = []
+    for name in order:
+        region = regions.get(name)
+        if region is not None and region is taken:
+            return (*considered, Considered(region=name, taken=True, reason=f"up: {region.reason}"))
+        considered.append(Considered(region=name, taken=False, reason=_refusal(region, rtype)))
+    return tuple(considered)
 
 
-def _answer(
-    region: RegionPlan, instances: tuple[Instance, ...], rule: str, considered: tuple[Considered, ...]
-) -> Choice:
-    return Choice(region=region.region, instances=instances, fallback=(), rule=rule, considered=considered)
+def _refusal(region: RegionPlan | None, rtype: RType) -> str:
+    """Why a region cannot answer."""
+    if region is None:
+        return "the pool has no instance there"
+    if not region.available:
+        return f"down: {region.reason}"
+    if not _typed(region, rtype):
+        return f"no instance with {rtype.name}"
+    return f"no healthy instance with {rtype.name}"

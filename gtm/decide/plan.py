@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gtm.decide.effective import effective
+from gtm.decide.effective import effective, orders_on
+from gtm.decide.part import Part, Parts
 from gtm.model.check import Target
 from gtm.model.deployment import Deployment
-from gtm.model.health import Health
+from gtm.model.health import Health, Judgement
 from gtm.model.override import Override
 from gtm.model.plan import InstancePlan, Plan, PoolPlan, RegionPlan
-from gtm.model.pool import Instance, Pool
-from gtm.model.region import Region
+from gtm.model.pool import Pool
 from gtm.model.snapshot import Snapshot
 
 SERVING = frozenset({Health.UP, Health.DEGRADED, Health.FORCED_UP})
@@ -37,39 +38,89 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependents:
-    """Which pools hang on a target or a region; worked out once per deployment."""
+    """The parts of every pool, and what hangs on what; worked out once per deployment.
 
-    of_target: Mapping[Target, tuple[str, ...]]
-    of_region: Mapping[str, tuple[str, ...]]
+    `of_subject` has region names and instances as overrides name them ("REGION/LABEL").
+    """
+
+    parts: Mapping[str, tuple[Part, ...]]
+    of_part: Mapping[Part, tuple[str, ...]]
+    of_target: Mapping[Target, tuple[Part, ...]]
+    of_subject: Mapping[str, tuple[Part, ...]]
 
     @classmethod
     def of(cls, deployment: Deployment) -> Dependents:
-        """The dependents of every target and region of a deployment."""
-        targets: defaultdict[Target, dict[str, None]] = defaultdict(dict)
-        regions: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        for pool in deployment.pools.values():
-            for target in pool.targets():
-                targets[target][pool.name] = None
-            for instance in pool.instances:
-                regions[instance.region][pool.name] = None
+        """The dependents of every part, target and subject of a deployment."""
+        made = Parts(deployment.regions)
+        parts = {pool.name: made.of(pool) for pool in deployment.pools.values()}
+        pools: defaultdict[Part, list[str]] = defaultdict(list)
+        for name, own in parts.items():
+            for part in own:
+                pools[part].append(name)
+        targets: defaultdict[Target, dict[Part, None]] = defaultdict(dict)
+        subjects: defaultdict[str, dict[Part, None]] = defaultdict(dict)
+        for part in pools:
+            subjects[part.region][part] = None
+            for instance, target in part.members:
+                subjects[f"{part.region}/{instance.label}"][part] = None
+                if target is not None:
+                    targets[target][part] = None
         return cls(
-            of_target={target: tuple(pools) for target, pools in targets.items()},
-            of_region={region: tuple(pools) for region, pools in regions.items()},
+            parts=parts,
+            of_part={part: tuple(names) for part, names in pools.items()},
+            of_target={target: tuple(stale) for target, stale in targets.items()},
+            of_subject={subject: tuple(stale) for subject, stale in subjects.items()},
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """What is to be planned anew: some parts, and some pools as a whole; `touched` names all pools that have any."""
+
+    parts: AbstractSet[Part]
+    pools: AbstractSet[str]
+    touched: frozenset[str]
 
 
 def decide(snapshot: Snapshot, earlier: Decision | None = None, dependents: Dependents | None = None) -> Decision:
     """The plan of a snapshot; `earlier` gives what may be reused, and the last good state of pools now all down."""
-    deployment = snapshot.deployment
-    orders = active(snapshot)
-    if earlier is not None and earlier.snapshot.deployment is deployment and dependents is not None:
-        names = touched(earlier.snapshot, snapshot, dependents)
-        pools = dict(earlier.plan.pools)
+    before = {} if earlier is None else earlier.plan.pools
+    if earlier is not None and earlier.snapshot.deployment is snapshot.deployment and dependents is not None:
+        stale = stale_between(earlier.snapshot, snapshot, dependents)
+        pools = dict(before)
     else:
-        names, pools = frozenset(deployment.pools), {}
-    for name in names:
-        pools[name] = plan_pool(deployment.pools[name], snapshot, orders, _earlier_pool(earlier, name))
-    return Decision(snapshot=snapshot, plan=Plan(revision=snapshot.revision, pools=pools), touched=names)
+        dependents = dependents or Dependents.of(snapshot.deployment)
+        stale = Stale(parts=dependents.of_part.keys(), pools=frozenset(), touched=frozenset(dependents.parts))
+        pools = {}
+    anew = _Anew(snapshot)
+    for name in stale.touched:
+        was = before.get(name)
+        whole = name in stale.pools
+        regions = {
+            part.region: anew.plan(part, name) if whole or part in stale.parts else pools[name].regions[part.region]
+            for part in dependents.parts[name]
+        }
+        pools[name] = _pool_plan(name, regions, was)
+    return Decision(snapshot=snapshot, plan=Plan(revision=snapshot.revision, pools=pools), touched=stale.touched)
+
+
+class _Anew:
+    """Plans parts in one snapshot; one that pools share is planned once, but for pools with orders of their own."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._judgements = snapshot.judgements
+        self._orders = active(snapshot)
+        self._regional = {region: orders_on(self._orders, region) for region in snapshot.deployment.regions}
+        self._singled = {order.subject.name for order in self._orders if order.subject.kind == "pool"}
+        self._planned: dict[Part, RegionPlan] = {}
+
+    def plan(self, part: Part, pool: str) -> RegionPlan:
+        if pool in self._singled:
+            return plan_part(part, self._judgements, orders_on(self._orders, part.region, pool))
+        planned = self._planned.get(part)
+        if planned is None:
+            planned = self._planned[part] = plan_part(part, self._judgements, self._regional[part.region])
+        return planned
 
 
 def active(snapshot: Snapshot) -> tuple[Override, ...]:
@@ -77,16 +128,34 @@ def active(snapshot: Snapshot) -> tuple[Override, ...]:
     return tuple(override for override in snapshot.overrides if override.active(snapshot.now_s))
 
 
-def touched(before: Snapshot, after: Snapshot, dependents: Dependents) -> frozenset[str]:
-    """The pools whose inputs differ between two snapshots of one deployment."""
-    changed = (target for target, judgement in after.judgements.items() if _health(before, target) != judgement.health)
-    pools = {pool for target in changed for pool in dependents.of_target.get(target, ())}
+def stale_between(before: Snapshot, after: Snapshot, dependents: Dependents) -> Stale:
+    """What has other inputs in the second of two snapshots of one deployment."""
+    parts = {part for target in changed_targets(before, after) for part in dependents.of_target.get(target, ())}
+    pools = set()
     for override in {*active(before)} ^ {*active(after)}:
         if override.subject.kind == "pool":
             pools.add(override.subject.name)
         else:
-            pools.update(dependents.of_region.get(override.subject.name.split("/")[0], ()))
-    return frozenset(pools & after.deployment.pools.keys())
+            parts.update(dependents.of_subject.get(override.subject.name, ()))
+    pools &= dependents.parts.keys()
+    touched = frozenset(pools.union(*(dependents.of_part[part] for part in parts)))
+    return Stale(parts=parts, pools=pools, touched=touched)
+
+
+def changed_targets(before: Snapshot, after: Snapshot) -> list[Target]:
+    """The targets whose health differs."""
+    changed = []
+    if len(before.judgements) == len(after.judgements):
+        # One mapping is mostly a later copy of the other: then they pair up, and no target has to be hashed.
+        for (target, was), (same, now) in zip(before.judgements.items(), after.judgements.items(), strict=True):
+            if target is not same:
+                break
+            if was is not now and was.health is not now.health:
+                changed.append(target)
+        else:
+            return changed
+    every = {**before.judgements, **after.judgements}
+    return [target for target in every if _health(before, target) is not _health(after, target)]
 
 
 def _health(snapshot: Snapshot, target: Target) -> Health:
@@ -94,55 +163,39 @@ def _health(snapshot: Snapshot, target: Target) -> Health:
     return Health.UNKNOWN if judgement is None else judgement.health
 
 
-def _earlier_pool(earlier: Decision | None, name: str) -> PoolPlan | None:
-    return None if earlier is None else earlier.plan.pools.get(name)
-
-
 def plan_pool(pool: Pool, snapshot: Snapshot, overrides: tuple[Override, ...], earlier: PoolPlan | None) -> PoolPlan:
-    """One pool's plan; its last good regions come from the plan before where now nothing is available."""
-    by_region: defaultdict[str, list[Instance]] = defaultdict(list)
-    for instance in pool.instances:
-        by_region[instance.region].append(instance)
+    """One pool's plan by itself, under other overrides than the snapshot's."""
+    parts = Parts(snapshot.deployment.regions).of(pool)
     regions = {
-        name: plan_region(pool, region, by_region[name], snapshot, overrides)
-        for name, region in snapshot.deployment.regions.items()
-        if name in by_region
+        part.region: plan_part(part, snapshot.judgements, orders_on(overrides, part.region, pool.name))
+        for part in parts
     }
-    all_down = not any(region.available for region in regions.values())
+    return _pool_plan(pool.name, regions, earlier)
+
+
+def _pool_plan(name: str, regions: Mapping[str, RegionPlan], earlier: PoolPlan | None) -> PoolPlan:
+    """A pool's plan; its last good regions come from the plan before where now nothing is available."""
+    for region in regions.values():
+        if region.available:
+            return PoolPlan(name, regions, False, None)  # noqa: FBT003 - a named tuple's fields in order, for speed
     last_good = None
-    if all_down and earlier is not None:
+    if earlier is not None:
         last_good = earlier.last_good if earlier.all_down else earlier.regions
-    return PoolPlan(name=pool.name, regions=regions, all_down=all_down, last_good=last_good)
+    return PoolPlan(name, regions, True, last_good)  # noqa: FBT003
 
 
-def plan_region(
-    pool: Pool, region: Region, instances: list[Instance], snapshot: Snapshot, overrides: tuple[Override, ...]
-) -> RegionPlan:
-    """A pool's part in a region: up while enough of its weighted instances are healthy.
+def plan_part(part: Part, judgements: Mapping[Target, Judgement], orders: tuple[Override, ...]) -> RegionPlan:
+    """A pool's part in a region under some orders: up while enough of its weighted instances are healthy.
 
     Instances not yet judged count as healthy, but are answered only where no judged one is.
     """
-    judged = [(instance, *effective(pool, instance, snapshot.judgements, overrides)) for instance in instances]
+    judged = [(instance, *effective(instance, target, judgements, orders)) for instance, target in part.members]
     counted = [health for instance, health, _ in judged if instance.weight > 0]
-    healthy = sum(health in PRESUMED for health in counted)
-    threshold = region.threshold if pool.threshold is None else pool.threshold
-    available = healthy > 0 and healthy >= threshold * len(counted) - 1e-9
-    answered = SERVING if any(health in SERVING for health in counted) else PRESUMED
-    return RegionPlan(
-        region=region.name,
-        available=available,
-        healthy=healthy,
-        total=len(counted),
-        reason=f"{healthy} of {len(counted)} healthy, {'at least' if available else 'below'} {threshold:.0%}"
-        if counted
-        else "every weight is 0",
-        instances=tuple(
-            InstancePlan(
-                instance=instance,
-                health=health,
-                available=instance.weight > 0 and health in answered,
-                reason=reason if instance.weight > 0 else "weight 0",
-            )
-            for instance, health, reason in judged
-        ),
-    )
+    total, healthy = len(counted), sum([health in PRESUMED for health in counted])
+    available = healthy > 0 and healthy >= part.threshold * total - 1e-9
+    answered = PRESUMED if SERVING.isdisjoint(counted) else SERVING
+    instances = [
+        InstancePlan(instance, health, instance.weight > 0 and health in answered, cause)
+        for instance, health, cause in judged
+    ]
+    return RegionPlan(part.region, available, healthy, total, part.threshold, tuple(instances))

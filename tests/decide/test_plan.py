@@ -102,4 +102,4 @@ def test_whatever_was_decided_before_equal_snapshots_give_equal_plans(
 
 
 def without_history(plan: Plan) -> Plan:
-    return replace(plan, pools={name: replace(pool, last_good=None) for name, pool in plan.pools.items()})
+    return replace(plan, pools={name: pool._replace(last_good=None) for name, pool in plan.pools.items()})
