@@ -121,7 +121,7 @@ def test_a_good_deployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     write(tmp_path)
     assert main(["check", "-C", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "1 zone, 3 steered names, 2 pools, 2 regions, 3 targets, 2 classes of clients",
+        "1 zone, 3 steered names, 2 pools, 2 regions, 3 targets, 3 classes of clients",
         f"{tmp_path}: ok, 4 of 4 tests passed",
     ]
 
