@@ -20,6 +20,7 @@ from gtm.answer.authority_lookup import Answer
 from gtm.answer.client import Located
 from gtm.answer.compile import make_ring
 from gtm.answer.pick import STEP_S, seed_at, slot
+from gtm.app.history import past
 from gtm.app.question import Question, client_of, name_of, near, regions_of, rtype_of
 from gtm.app.scene import Scene, scene_of_folder, scene_of_state
 from gtm.app.whereabouts import Whereabouts, whereabouts
@@ -75,6 +76,7 @@ class Explained:
     answers     the most instances in one answer
     class_id    the client's class; `scope` the ECS scope of the answer, in bits; both None for a country or subdivision
     rcode       of a static answer
+    at_s        the moment in the past that this is about, in seconds since the epoch; None for now
     """
 
     kind: str
@@ -101,11 +103,18 @@ class Explained:
     answer: tuple[str, ...] = ()
     rcode: str | None = None
     records: tuple[str, ...] = ()
+    at_s: float | None = None
 
 
 def explain_folder(folder: Path, question: Question) -> Explained:
     """The explanation, from the node of a deployment folder, or from its files where none has run."""
     return explained(scene_of_folder(folder), question, time.time())
+
+
+def explain_past(folder: Path, question: Question, *, revision: int | None, at_s: float | None) -> Explained:
+    """The explanation of a past answer: at a revision, as it began, or at a moment. Raises as `past` does."""
+    then = past(folder, revision=revision, at_s=at_s)
+    return replace(explained(then.scene, question, then.at_s), at_s=then.at_s)
 
 
 def document(state: Path, question: Question) -> dict[str, object]:

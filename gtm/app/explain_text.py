@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gtm.app.columns import clean, columns
+from gtm.app.columns import clean, columns, moment
 from gtm.app.explain import Explained
 from gtm.model.place import Place
 
@@ -76,7 +76,10 @@ def _facts(told: Explained) -> Iterator[tuple[str, str]]:
         yield "slot", "any: the weights decide by the client's network"
     yield "pool", f"{told.pool}, TTL {told.ttl_s} s"
     yield "zone", told.zone
-    yield "revision", f"{told.revision}" + ("" if told.live else " (nothing published)")
+    if told.at_s is not None:
+        yield "revision", f"{told.revision}, at {moment(told.at_s)}"
+    else:
+        yield "revision", f"{told.revision}" + ("" if told.live else " (nothing published)")
     if told.down:
         yield "as if", f"down: {', '.join(told.down)}"
 

@@ -42,3 +42,8 @@ def cache_folder(state: Path) -> Path:
     except OSError:
         return Path(tempfile.mkdtemp(prefix="gtm-cache-"))
     return account if os.access(account, os.W_OK) else Path(tempfile.mkdtemp(prefix="gtm-cache-"))
+
+
+def store_file(state: Path) -> Path:
+    """The store in a state folder; it may not exist yet."""
+    return state / "store.db"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gtm.app.await_revision import Applied, await_revision, facts_now
-from gtm.app.folders import state_folder
+from gtm.app.folders import state_folder, store_file
 from gtm.app.question import near
 from gtm.app.view import read_view
 from gtm.config.deployment import load
@@ -27,7 +27,6 @@ from gtm.web.document import as_object
 WAIT_S = 3.0
 REASON_MAX, OWNER_MAX = 500, 100
 GUARD = "last-region"
-STORE = "store.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +152,9 @@ def listing(folder: Path, *, limit: int) -> Listing:
     """The orders in force and the latest `limit` changes. Raises StoreError."""
     now_s = time.time()
     state = state_folder(folder)
-    if not (state / STORE).exists():
+    if not store_file(state).exists():
         return Listing(now_s=now_s, overrides=(), audit=())
-    with Store(state / STORE) as store:
+    with Store(store_file(state)) as store:
         return Listing(now_s=now_s, overrides=store.active(now_s), audit=store.audit(limit=limit))
 
 
@@ -240,8 +239,8 @@ def _line(text: str, argument: str, length_max: int) -> str:
 def _snapshot(folder: Path, state: Path, now_s: float) -> Snapshot:
     """What the node knows, with the orders that stand in the store; from the files alone where none has run."""
     overrides: tuple[Override, ...] = ()
-    if (state / STORE).exists():
-        with Store(state / STORE) as store:
+    if store_file(state).exists():
+        with Store(store_file(state)) as store:
             overrides = store.active(now_s)
     if (state / TABLES / MANIFEST).exists():
         view = read_view(state)
@@ -257,7 +256,7 @@ def _store(state: Path) -> Store:
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise GtmError(f"{state}: {error.strerror}") from error
-    return Store(state / STORE)
+    return Store(store_file(state))
 
 
 def effects_of(snapshot: Snapshot, overrides: tuple[Override, ...]) -> Iterator[Effect]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from gtm.app.columns import clean, columns, duration, percent
+from gtm.app.columns import clean, columns, duration, moment, percent
 from gtm.app.people import Done, Effect, Listing
 from gtm.app.status_text import orders
 from gtm.model.override import Action
@@ -70,8 +69,3 @@ def _lasting(entry: AuditEntry) -> str:
     """For how long it was ordered; what ends an order lasts no time itself."""
     given = entry.what in frozenset(Action)
     return f"for {duration(entry.until_s - entry.at_s)}" if given and entry.until_s is not None else "-"
-
-
-def moment(at_s: float) -> str:
-    """A moment in UTC, as RFC 3339 has it."""
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"

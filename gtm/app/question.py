@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from difflib import get_close_matches
 
 import dns.rdatatype
@@ -16,7 +17,7 @@ from gtm.web.source import Question
 from gtm.wire import name as wire_name
 from gtm.wire.error import WireError
 
-__all__ = ["Question", "client_of", "name_of", "near", "regions_of", "rtype_of"]
+__all__ = ["Question", "client_of", "moment_of", "name_of", "near", "regions_of", "rtype_of"]
 
 _META = frozenset({"OPT", "TSIG", "TKEY", "IXFR", "AXFR", "MAILA", "MAILB", "ANY", "NONE", "TYPE0"})
 _TYPE = re.compile(r"[A-Z][A-Z0-9-]{0,15}")
@@ -54,6 +55,17 @@ def client_of(text: str) -> IPAddress | IPNetwork | str:
         return client(text)
     except Unfit as error:
         raise AskedError(str(error), argument="from") from error
+
+
+def moment_of(text: str) -> float:
+    """Seconds since the epoch of a moment as RFC 3339 has it, with its zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise AskedError(f"{text[:40]!r} is not a moment (allowed: such as 2026-01-31T14:05:00Z)", argument="--at")
+    return found.timestamp()
 
 
 def regions_of(down: Iterable[str], regions: Iterable[str]) -> tuple[str, ...]:

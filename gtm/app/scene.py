@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from gtm.publish.dns.manifest import FOLDER as TABLES
 from gtm.publish.dns.tables import load, names_of
 
 FROM_FILES = "No node runs here: this is from the files alone, and every instance counts as not yet judged."
+ENDED = "No controller runs: health is as it was when the last one ended."
 
 
 class Places(Protocol):
@@ -67,10 +68,16 @@ def scene_of_folder(folder: Path) -> Scene:
 def scene_of_state(state: Path) -> Scene:
     """The scene of a node, running or not. Raises StoreError where nothing has been published."""
     view = read_view(state)
-    table = load(state).table
-    places, notes = _places(view)
+    scene = scene_of_view(view)
     if view.controller_pid is None:
-        notes = (*notes, "No controller runs: health is as it was when the last one ended.")
+        return replace(scene, notes=(*scene.notes, ENDED))
+    return scene
+
+
+def scene_of_view(view: View) -> Scene:
+    """The scene of a node's tables and what its controller wrote down last. Raises StoreError."""
+    table = load(view.state).table
+    places, notes = _places(view)
     return Scene(
         deployment=view.deployment,
         decision=view.decision,

@@ -16,6 +16,7 @@ import structlog
 from gtm.app.bundle import build
 from gtm.app.controller import Controller
 from gtm.app.crew import Crew, Role, hold, left_behind
+from gtm.app.folders import store_file
 from gtm.app.nameserver.sockets import claim
 from gtm.config.deployment import load
 from gtm.config.watch import watch_signature
@@ -45,7 +46,7 @@ async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callabl
     bundle = await asyncio.to_thread(build, folder, state / "cache")
     for warning in bundle.warnings:
         log.warning("deployment", warning=warning)
-    with Store(state / "store.db") as store:
+    with Store(store_file(state)) as store:
         controller = Controller(folder, state, bundle, store, signature=signature)
         crew = Crew(state)
         found = left_behind(state)

@@ -32,6 +32,8 @@ gtm explain www.lb.example.com AAAA --from 2001:db8::/32
 gtm explain www.lb.example.com --from BR                   a country
 gtm explain www.lb.example.com --from US-CA                a state
 gtm explain www.lb.example.com --from JP --down ap-southeast --down us-west
+gtm explain www.lb.example.com --from JP --at-revision 17  why a past answer was given
+gtm explain www.lb.example.com --from JP --at 2026-01-31T14:05:00Z
 
 Without a node running in the folder, the files are read and every instance counts as not yet judged.
 """,
@@ -48,6 +50,11 @@ Without a node running in the folder, the files are read and every instance coun
     explain.add_argument(
         "--down", metavar="REGION", action="append", default=[], help="as though this region were down; may be repeated"
     )
+    when = explain.add_mutually_exclusive_group()
+    when.add_argument(
+        "--at-revision", metavar="N", type=int, help="the answer when revision N began, from the node's journal"
+    )
+    when.add_argument("--at", metavar="TIME", help="the answer at a moment in the past, such as 2026-01-31T14:05:00Z")
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -65,11 +72,13 @@ def run_explain(options: argparse.Namespace) -> int:
     """Print the explanation of one answer."""
     from gtm.app import explain
     from gtm.app.explain_text import explain_text
-    from gtm.app.question import Question
+    from gtm.app.question import Question, moment_of
 
-    explained = explain.explain_folder(
-        options.folder,
-        Question(name=options.name, rtype=options.type, client=options.client, down=tuple(options.down)),
-    )
+    question = Question(name=options.name, rtype=options.type, client=options.client, down=tuple(options.down))
+    if options.at is None and options.at_revision is None:
+        explained = explain.explain_folder(options.folder, question)
+    else:
+        at_s = None if options.at is None else moment_of(options.at)
+        explained = explain.explain_past(options.folder, question, revision=options.at_revision, at_s=at_s)
     say(options, explain.explain_document(explained), explain_text(explained))
     return OK
