@@ -22,7 +22,7 @@ from gtm.model.errors import AskedError, GtmError
 from gtm.model.place import Place
 from gtm.web.document import as_object
 
-WAIT_S = 30.0  # reading a large database and compiling classes of it takes a node some seconds
+WAIT_S = 120.0  # a node takes some 15 s to compile classes of a city database of 60 MB, longer where it is busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
