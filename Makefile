@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 INPUTS = pyproject.toml constraints.txt gtm/__init__.py
 
-.PHONY: help run test lint format bench schema constraints wheel test-packages clean
+.PHONY: help run test storm lint format bench schema constraints wheel test-packages clean
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ run: $(VENV)/.run  ## install what a node needs and run the reference deployment
 
 test: $(VENV)/.dev test-packages  ## install what the tests need and run them all (PYTEST_ARGS, JOBS)
 	@exec $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+storm: $(VENV)/.dev  ## a million mutated packets over UDP and TCP against a real worker
+	@GTM_STORM=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/app/test_storm.py
 
 lint: $(VENV)/.dev  ## ruff, formatting, types and import contracts
 	@status=0; \
