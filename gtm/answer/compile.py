@@ -150,6 +150,8 @@ def ring_of(selection: Selection, ttl_s: int, answers: int, rtype: RType) -> Rin
     """The ready answers of a selection, one for each slot of the weighted ring."""
     if selection.region is not None:
         instances = answered(selection.region, rtype)
+        if len(instances) == 1:
+            return (record(rtype, ttl_s, instance_rdata(instances[0], rtype)),)
         weights = tuple([instance.weight for instance in instances])
         rdatas = [instance_rdata(instance, rtype) for instance in instances]
     elif selection.fallback:
@@ -157,9 +159,7 @@ def ring_of(selection: Selection, ttl_s: int, answers: int, rtype: RType) -> Rin
         rdatas = [address.packed for address in selection.fallback]
     else:
         return EMPTY
-    records = [record_head(rtype, ttl_s, len(rdata)) + rdata for rdata in rdatas]
-    if len(records) == 1:
-        return (records[0],)
+    records = [record(rtype, ttl_s, rdata) for rdata in rdatas]
     slots = slots_of(weights, 1 if rtype is RType.CNAME else answers)
     return tuple([b"".join([records[position] for position in slot]) for slot in slots])
 
@@ -176,7 +176,11 @@ def instance_rdata(instance: Instance, rtype: RType) -> bytes:
             assert_never(rtype)
 
 
+def record(rtype: int, ttl_s: int, rdata: bytes) -> bytes:
+    """One RR in wire form whose owner points to the question's name (RFC 1035 4.1.3, 4.1.4)."""
+    return _record_head(rtype, ttl_s, len(rdata)) + rdata
+
+
 @lru_cache(maxsize=1024)
-def record_head(rtype: int, ttl_s: int, rdata_bytes: int) -> bytes:
-    """One RR in wire form up to its rdata; its owner points to the question's name (RFC 1035 4.1.3, 4.1.4)."""
+def _record_head(rtype: int, ttl_s: int, rdata_bytes: int) -> bytes:
     return b"\xc0\x0c" + pack(">HHIH", rtype, 1, ttl_s, rdata_bytes)

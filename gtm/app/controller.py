@@ -79,6 +79,7 @@ class Controller:
         self._base = self._lay(self.bundle)
         self.publish()
         self._write_down()
+        gc.collect()
         gc.freeze()  # the deployment lives until the next one: no collection needs to walk it
 
     async def run(self) -> None:
@@ -211,6 +212,8 @@ class Controller:
         self._judgements = {target: one for target, one in self._judgements.items() if target in self._checks}
         self.bundle, self._base, self._problem = bundle, base, None
         self.publish()
+        gc.collect()  # what is frozen is never looked at again: nothing that is garbage may be among it
+        gc.freeze()
         log.info("reloaded", warnings=len(bundle.warnings))
 
     # Being seen.

@@ -76,7 +76,7 @@ def decision_of(deployment: Deployment, facts: Facts) -> Decision:
         overrides=facts.overrides,
     )
     remembered = Decision(
-        snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good), touched=frozenset()
+        snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good), touched=()
     )
     return decide(snapshot, remembered)
 

@@ -74,12 +74,13 @@ def test_the_last_good_regions_are_remembered_through_any_number_of_decisions() 
     assert decide(snapshot(), later).plan.pools[POOL.name].last_good is None
 
 
+TWIN = replace(POOL, name="example.com/twin")  # has the same in every region, so the two share their parts
 HEALTHS = st.sampled_from([Health.UP, Health.DOWN, Health.UNKNOWN, Health.DEGRADED])
 ORDERS = st.lists(
     st.builds(
         order,
         st.sampled_from(["region", "instance", "pool"]),
-        st.sampled_from(["us-east", "eu-west", "us-east/192.0.2.11", POOL.name, "nowhere"]),
+        st.sampled_from(["us-east", "eu-west", "us-east/192.0.2.11", POOL.name, TWIN.name, "nowhere"]),
         st.sampled_from(list(Action)),
         st.sampled_from([None, 1500.0]),
     ),
@@ -92,7 +93,7 @@ TARGETS = sorted(deployment().targets(), key=str)
 def test_whatever_was_decided_before_equal_snapshots_give_equal_plans(
     steps: list[tuple[dict[Target, Health], tuple[Override, ...]]],
 ) -> None:
-    wanted = deployment()
+    wanted = deployment(pools=(POOL, TWIN))
     dependents = Dependents.of(wanted)
     decision = None
     for revision, (health, overrides) in enumerate(steps):
@@ -103,3 +104,33 @@ def test_whatever_was_decided_before_equal_snapshots_give_equal_plans(
 
 def without_history(plan: Plan) -> Plan:
     return replace(plan, pools={name: pool._replace(last_good=None) for name, pool in plan.pools.items()})
+
+
+def test_an_order_on_one_pool_leaves_the_pools_alone_that_share_its_parts() -> None:
+    wanted = deployment(pools=(POOL, TWIN))
+    dependents = Dependents.of(wanted)
+    before = decide(snapshot(wanted), None, dependents)
+    drained = decide(snapshot(wanted, overrides=(order("pool", TWIN.name, Action.DRAIN),)), before, dependents)
+    assert drained.touched == (TWIN.name,)
+    assert drained.plan.pools[TWIN.name].all_down
+    assert drained.plan.pools[POOL.name] is before.plan.pools[POOL.name]
+    again = decide(snapshot(wanted), drained, dependents)
+    assert without_history(again.plan) == without_history(before.plan)
+
+
+def test_only_regions_whose_inputs_changed_are_planned_anew() -> None:
+    wanted = deployment(pools=(POOL, TWIN))
+    dependents = Dependents.of(wanted)
+    before = decide(snapshot(wanted), None, dependents)
+    after = decide(snapshot(wanted, down("us-east")), before, dependents)
+    assert set(after.touched) == {POOL.name, TWIN.name}
+    for name, region in after.plan.pools[POOL.name].regions.items():
+        assert (region is before.plan.pools[POOL.name].regions[name]) == (name != "us-east")
+        assert region is after.plan.pools[TWIN.name].regions[name]
+
+
+def test_a_target_that_is_forgotten_is_unknown_again() -> None:
+    wanted = deployment()
+    before = decide(snapshot(wanted, down("us-east")))
+    forgotten = replace(snapshot(wanted), judgements={})
+    assert decide(forgotten, before, Dependents.of(wanted)).plan.pools == decide(forgotten).plan.pools
