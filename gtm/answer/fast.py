@@ -59,6 +59,7 @@ _FORMS: dict[bytes, _Form] = {}  # a memo of a pure function, shared by all tabl
 _SIZES = bytes((length + 7) // 8 for length in range(129)) + bytes([255] * 127)
 _HOSTS4 = [(1 << 32 - length) - 1 for length in range(33)]
 _HOSTS6 = [(1 << 128 - length) - 1 for length in range(129)]
+_NSID, _ECS = b"\x00\x03", b"\x00\x08"
 _SCOPES = [bytes((scope,)) for scope in range(129)]
 # First octets that can hold an IPv4 network which says nothing of its place (client.informative looks closer), and
 # the IPv6 heads that can hold an IPv4 address.
@@ -137,8 +138,9 @@ def _student(
         if with_opt:
             octets = query[end : end + 17]
             form = _FORMS.get(octets) or form_of(octets)
-            if form is None:
-                return None
+            if form is None:  # cookies, say, which many resolvers send with each query
+                plainer = stripped(query, end)
+                return None if plainer is None else known.get(plainer[2:]) or study(plainer)
             span, limit, opt, do, size, shift, six = form
             if len(query) - end != span:
                 return None
@@ -230,8 +232,33 @@ def form_of(octets: bytes) -> _Form | None:
     return form
 
 
+def stripped(query: bytes, end: int) -> bytes | None:
+    """The query without the EDNS options that mean nothing to us, whose answer is the same (RFC 6891 section 6.1.2).
+
+    `end` is where its question ends. None where OPT is not sound, asks for NSID (which the full path answers), or has
+    nothing to be left out.
+    """
+    opt = query[end:]
+    size = len(opt) - OPT_BYTES
+    if size <= 0 or opt[:3] != b"\x00\x00\x29" or opt[9] << 8 | opt[10] != size:
+        return None
+    kept = b""
+    at = OPT_BYTES
+    while at < len(opt):
+        head = opt[at : at + 4]
+        if len(head) < 4:
+            return None
+        stop = at + 4 + (head[2] << 8 | head[3])
+        if stop > len(opt) or head[:2] == _NSID or (head[:2] == _ECS and kept):
+            return None
+        if head[:2] == _ECS:
+            kept = opt[at:stop]
+        at = stop
+    return None if len(kept) == size else query[: end + 9] + len(kept).to_bytes(2, "big") + kept
+
+
 def plain_question(query: bytes) -> tuple[bytes, bytes] | None:
-    """(question, flags octets of OPT or b"") of a query that the fast path takes and that has no options; else None."""
+    """(question, flags octets of OPT or b"") of a query for the fast path without options, but for ignored ones."""
     end = query.find(0, 12) + 5
     head = _HEADS.get(query[2:12])
     if end < 17 or head is None:
@@ -239,5 +266,6 @@ def plain_question(query: bytes) -> tuple[bytes, bytes] | None:
     _, _, with_opt = head
     if not with_opt:
         return (query[12:end], b"") if len(query) == end else None
-    form = form_of(query[end:]) if len(query) == end + OPT_BYTES else None
+    opt = query[end:] if len(query) == end + OPT_BYTES else (stripped(query, end) or b"")[end:]
+    form = form_of(opt) if len(opt) == OPT_BYTES else None
     return None if form is None else (query[12:end], form[3])

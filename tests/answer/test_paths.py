@@ -45,6 +45,8 @@ def masked(address: bytes, source: int) -> bytes:
     return value.to_bytes(len(address), "big")[: (source + 7) // 8]
 
 
+COOKIE = b"\x00\x0a\x00\x08cookies!"
+NSID = b"\x00\x03\x00\x00"
 SUBNETS = st.one_of(
     st.tuples(st.binary(min_size=4, max_size=4), st.integers(0, 32)).map(lambda t: ecs(masked(*t), t[1])),
     st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 128)).map(lambda t: ecs(masked(*t), t[1], family=2)),
@@ -56,7 +58,11 @@ SUBNETS = st.one_of(
 OPTS = st.builds(
     opt,
     st.one_of(
-        st.just(b""), SUBNETS, st.just(b"\x00\x0a\x00\x08cookies!"), st.just(b"\x00\x03\x00\x00"), st.binary(max_size=8)
+        st.just(b""),
+        SUBNETS,
+        st.lists(st.sampled_from([COOKIE, NSID, b"\xff\xff\x00\x01x"]), max_size=3).map(b"".join),
+        st.lists(st.one_of(SUBNETS, st.sampled_from([COOKIE, NSID])), max_size=3).map(b"".join),
+        st.binary(max_size=8),
     ),
     size=st.sampled_from([0, 511, 512, 600, 1232, 4096]),
     flags=st.sampled_from([0, 0x8000, 1]),
@@ -107,6 +113,18 @@ def test_the_memo_never_holds_what_depends_on_the_client() -> None:
 )
 def test_usual_queries_for_steered_names_take_the_fast_path(owner: str, edns: bytes | None) -> None:
     assert responder(TABLES[()], SEED)(query(owner, edns=edns), b"\x01\2\3\4") is not None
+
+
+@pytest.mark.parametrize(
+    "options", [COOKIE, COOKIE * 2, COOKIE + ecs(b"\xcb\0\x71", 24), ecs(b"\xcb\0\x71", 24) + COOKIE]
+)
+def test_options_that_mean_nothing_keep_nobody_from_the_fast_path(options: bytes) -> None:
+    served = table()
+    asked = query("two.example.com.", edns=opt(options))
+    assert responder(served, SEED)(asked, b"\x01\2\3\4") == respond(served, asked, b"\x01\2\3\4", SEED)
+    static = query("static.example.com.", edns=opt(COOKIE))
+    learnt = respond(served, static, b"\x01\2\3\4", SEED)
+    assert responder(served, SEED)(static, b"\x01\2\3\4") == learnt is not None
 
 
 def test_static_answers_take_the_fast_path_from_the_second_time_on() -> None:

@@ -93,9 +93,11 @@ def test_a_published_table_is_served_at_once_and_counted(publish: Publish, tmp_p
         assert before in US_WEST
         publish(2, "us-west")
         until(lambda: first_address(ask(query("www.example.com."), port)) in US_EAST)
-        facts, counts = counters.read(tmp_path / "workers" / "dns-0.counters")
+        page = tmp_path / "workers" / "dns-0.counters"
+        until(lambda: counters.read(page)[1]["udp4_queries"] >= 2)  # counted when a batch has been answered
+        facts, counts = counters.read(page)
         assert facts == {"pid": process.pid, "revision": 2, "generation": facts["generation"]}
-        assert counts["udp4_queries"] == counts["fast_answers"] + counts["full_answers"] >= 2
+        assert counts["udp4_queries"] == counts["fast_answers"] + counts["full_answers"]
         assert counts["rcode_noerror"] == counts["udp4_queries"]
         assert holder(tmp_path, "dns-0") == process.pid
 
