@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from gtm.decide.plan import Decision, decide
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement, Result
+from gtm.model.node import Node
 from gtm.model.snapshot import Snapshot
 from gtm.observe.prober import Prober
 from gtm.publish.dns.control import Control
@@ -38,14 +39,19 @@ STORE_POLL_S = 0.025  # one look takes some ten microseconds
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
 
+Admit = Callable[[Node, Node], None]  # of the node that is served and the one that is wanted
+
 
 class Controller:
     """One node's controller over a deployment folder and its state folder."""
 
-    def __init__(self, folder: Path, state: Path, bundle: Bundle, store: Store, *, signature: str) -> None:
+    def __init__(
+        self, folder: Path, state: Path, bundle: Bundle, store: Store, *, signature: str, admit: Admit
+    ) -> None:
         """Take over what an earlier run left; nothing is published before `settle`.
 
-        `signature` is the folder's from before the bundle was built. Raises StoreError.
+        `signature` is the folder's from before the bundle was built. `admit` is asked before another deployment is
+        taken up, and raises GtmError where this machine cannot serve it. Raises StoreError.
         """
         now_s = time.time()
         self.folder = folder
@@ -58,6 +64,7 @@ class Controller:
         self._publisher = Publisher(state, self._control, key=secret(state))
         self._revision = store.next_revision(at_least=self._control.revision + 1) - 1
         self._served = signature
+        self._admit = admit
         self._base: Base | None = None
         self._earlier = last_decision(state)
         self._decision: Decision | None = None
@@ -199,6 +206,7 @@ class Controller:
         """All or nothing: either the whole new deployment is served, or nothing changes and the reason is shown."""
         try:
             bundle = await asyncio.to_thread(build, self.folder, self.state / "cache", self.bundle)
+            self._admit(self.bundle.deployment.node, bundle.deployment.node)
             base = self._lay(bundle)
         except GtmError as error:
             self._problem = str(error)

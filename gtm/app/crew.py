@@ -57,6 +57,9 @@ class Crew:
         for name in [*(role.name for role in self.roles), *left_behind(self.state)]:
             if name not in wanted:
                 self._end([name])
+        for counters in (self.state / FOLDER).glob("*.counters"):
+            if counters.stem not in wanted:  # else it would be shown as a worker that has died
+                counters.unlink(missing_ok=True)
         self.roles = tuple(roles)
         self._start([role for role in roles if not self._taken_over(role)])
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -47,7 +48,9 @@ async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callabl
     for warning in bundle.warnings:
         log.warning("deployment", warning=warning)
     with Store(store_file(state)) as store:
-        controller = Controller(folder, state, bundle, store, signature=signature)
+        controller = Controller(
+            folder, state, bundle, store, signature=signature, admit=lambda now, wanted: admit(now, wanted, listen)
+        )
         crew = Crew(state)
         found = left_behind(state)
         stopping = _stopping(controller)
@@ -125,6 +128,22 @@ def roles(node: Node, listen: Sequence[Endpoint], state: Path) -> tuple[Role, ..
         *workers,
         Role(name="api", module="gtm.app.api", arguments=("--state", str(state), "--listen", str(node.api))),
     )
+
+
+def admit(now: Node, wanted: Node, listen: Sequence[Endpoint]) -> None:
+    """Check that a node which differs from the one that is served can be served here; `listen` beats both.
+
+    Raises GtmError: its processes could not be started, and those that serve would have been ended for them.
+    """
+    for key, was, new in (("state", now.state, wanted.state), ("user", now.user, wanted.user)):
+        if was != new:
+            raise GtmError(f"gtm.yaml: {key}: has changed, and that takes a restart")
+    ours = () if listen else now.listen
+    for endpoint in () if listen else wanted.listen:
+        if endpoint not in ours:
+            claim(endpoint, shared=any(one.port == endpoint.port for one in ours))
+    if wanted.api is not None and wanted.api != now.api:
+        claim(wanted.api, kinds=(socket.SOCK_STREAM,))
 
 
 def prepare(folder: Path, node: Node) -> Path:

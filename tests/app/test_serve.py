@@ -14,7 +14,7 @@ import pytest
 
 from gtm.app.crew import holder, left_behind
 from tests.app.node import INSTANCES, REGIONS, Node, ecs_query, node, until, write
-from tests.app.worker import ask
+from tests.app.worker import ask, free_port
 
 HOME = {region: region for region in REGIONS}
 US_EAST = ["127.0.1.11", "127.0.1.12", "127.0.1.13"]
@@ -133,6 +133,41 @@ def test_a_bad_edit_changes_nothing_and_says_so_and_a_good_one_is_served(served:
     steering.write_text(good.replace("ttl: 5", "ttl: 6, steer: [{order: [eu-west]}]"))
     until(lambda: served.view().facts.problem is None)
     until(lambda: set(served.regions().values()) == {"eu-west"})
+
+
+def answers(port: int) -> bool:
+    """Whether somebody answers on a port of 127.0.0.1."""
+    try:
+        return bool(ask(ecs_query("www.example.com.", "203.0.1.0"), port))
+    except ConnectionRefusedError:
+        return False
+
+
+def test_an_edit_of_gtm_yaml_that_cannot_be_served_here_changes_nothing(served: Node) -> None:
+    path = served.folder / "gtm.yaml"
+    good = path.read_text()
+    workers = {worker.pid for worker in served.view().workers}
+    listen = f'"[::1]:{served.port}"'
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        for edit, problem in (
+            (good.replace(listen, '"192.0.2.1:5300"'), "cannot listen on 192.0.2.1:5300 (UDP)"),
+            (good.replace(listen, f'"{taken}"'), f"cannot listen on {taken} (TCP): Address already in use"),
+            (good.replace("api: off", f"api: {taken}"), f"cannot listen on {taken} (TCP): Address already in use"),
+            (good + "state: elsewhere\n", "state: has changed, and that takes a restart"),
+            (good + "user: nobody\n", "user: has changed, and that takes a restart"),
+        ):
+            path.write_text(edit)
+            until(lambda said=problem: said in str(served.view().facts.problem))  # type: ignore[misc]
+            assert served.regions() == HOME
+    assert {worker.pid for worker in served.view().workers} == workers
+    # Another address and fewer workers are taken up, and the worker that is no more is not missed.
+    more = free_port()
+    path.write_text(good.replace(listen, f'"127.0.0.1:{more}"').replace("workers: 2", "workers: 1"))
+    until(lambda: answers(more))
+    until(lambda: [worker.alive for worker in served.view().workers] == [True])
+    assert served.view().facts.problem is None
+    assert served.regions() == HOME
 
 
 def test_people_drain_and_take_back(served: Node) -> None:

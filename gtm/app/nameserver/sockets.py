@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 from gtm.model.address import Endpoint
@@ -42,13 +43,17 @@ def bind_tcp(endpoint: Endpoint) -> socket.socket:
     return sock
 
 
-def claim(endpoint: Endpoint) -> None:
+DNS_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+
+
+def claim(endpoint: Endpoint, *, shared: bool = False, kinds: Sequence[socket.SocketKind] = DNS_KINDS) -> None:
     """Check that nobody else serves an endpoint: SO_REUSEPORT alone would let two servers share it unnoticed.
 
+    With `shared`, sockets of our own account are no obstacle: our workers may hold a wildcard address of that port.
     Raises GtmError that names the endpoint and the reason.
     """
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        _bound(endpoint, kind, shared=False).close()
+    for kind in kinds:
+        _bound(endpoint, kind, shared=shared).close()
 
 
 def _bound(endpoint: Endpoint, kind: socket.SocketKind, *, shared: bool = True) -> socket.socket:
