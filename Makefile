@@ -64,6 +64,10 @@ constraints:  ## resolve every extra anew and pin what came out
 	@{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude gtm | LC_ALL=C sort -f; } > constraints.new
 	@mv constraints.new constraints.txt && rm -rf $(VENV)-constraints
 
+wheel: $(BIN)/python  ## build a wheel into dist/; it holds the reference deployment and its geo database
+	@PIP_CONSTRAINT=constraints.txt $(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/gtm-*.whl
+
 clean:  ## remove the environment, caches and build results; state/ stays
 	rm -rf $(VENV) $(VENV)-constraints build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
