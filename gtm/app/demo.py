@@ -24,7 +24,7 @@ from types import FrameType
 
 from gtm.app.crew import Crew, left_behind
 from gtm.app.folders import state_folder
-from gtm.app.reference import reference_folder
+from gtm.app.reference import installed, reference_folder
 from gtm.app.serve import roles
 from gtm.config.deployment import load
 from gtm.model.address import Endpoint, IPAddress
@@ -97,7 +97,7 @@ def _deployment(folder: Path | None) -> Iterator[Path]:
     place = folder or reference_folder()
     if place is None:
         raise GtmError("this gtm was installed without its reference deployment; name one with -C DIR")
-    if folder is not None or os.access(place, os.W_OK):
+    if folder is not None or (os.access(place, os.W_OK) and not installed(place)):
         yield place
         return
     with tempfile.TemporaryDirectory(prefix="gtm-demo-") as made:

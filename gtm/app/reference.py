@@ -15,3 +15,8 @@ def reference_folder() -> Path | None:
         if (folder / "gtm.yaml").is_file() and (folder / "zones").is_dir():
             return folder
     return None
+
+
+def installed(folder: Path) -> bool:
+    """Whether a folder belongs to the installed package, so that nothing may be written into it."""
+    return folder.is_relative_to(_PACKAGE)
