@@ -10,7 +10,7 @@ from gtm.decide.steer import distance_km, fits, matching_rule, order_for
 from gtm.model.name import SteeredName
 from gtm.model.place import Locus
 from gtm.model.plan import PoolPlan
-from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Rule, Subdivision
+from gtm.model.policy import Rule, matcher_text
 from gtm.model.region import Region
 
 
@@ -96,16 +96,3 @@ def rule_text(rule: Rule) -> str:
     order = [*rule.order.regions, *(["nearest"] if rule.order.nearest else [])]
     source = ", ".join(matcher_text(matcher) for matcher in rule.matchers) or "everyone"
     return f"from {source}: {', '.join(order)}"
-
-
-def matcher_text(matcher: Matcher) -> str:
-    """A matcher in the words of the steering file."""
-    match matcher:
-        case Network(network=network):
-            return str(network)
-        case Asn(asn=asn):
-            return f"AS{asn}"
-        case Continent(code=code):
-            return f"continent:{code}"
-        case Country(code=code) | Subdivision(code=code):
-            return code

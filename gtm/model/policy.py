@@ -45,6 +45,19 @@ class Subdivision:
 Matcher = Network | Asn | Country | Continent | Subdivision
 
 
+def matcher_text(matcher: Matcher) -> str:
+    """A matcher as steering files write it."""
+    match matcher:
+        case Network(network=network):
+            return str(network)
+        case Asn(asn=asn):
+            return f"AS{asn}"
+        case Continent(code=code):
+            return f"continent:{code}"
+        case Country(code=code) | Subdivision(code=code):
+            return code
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """An order of regions: those listed, then, with `nearest`, every other region by distance from the client.

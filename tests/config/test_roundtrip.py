@@ -11,13 +11,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtm.config.build.policies import written
 from gtm.config.codes import CONTINENTS, COUNTRIES
 from gtm.config.deployment import load
 from gtm.model.check import Cadence, Check, HttpProbe, TcpProbe, Tls
 from gtm.model.name import AllDown, Fallback, LastGood, NoData, ServeAll, SteeredName
 from gtm.model.place import Coordinates
-from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Order, Policy, Rule
+from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Order, Policy, Rule, matcher_text
 from gtm.model.pool import Instance, Pool
 from gtm.model.region import Region
 from tests.config.folders import ZONE, write
@@ -170,7 +169,7 @@ def write_pool(pool: Pool) -> dict[str, Any]:
 
 def write_rule(rule: Rule) -> dict[str, Any]:
     order = [*rule.order.regions, *(["nearest"] if rule.order.nearest else [])]
-    return {**({"from": [written(each) for each in rule.matchers]} if rule.matchers else {}), "order": order}
+    return {**({"from": [matcher_text(each) for each in rule.matchers]} if rule.matchers else {}), "order": order}
 
 
 def write_name(name: SteeredName) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from gtm.config.build.regions import unknown_region
 from gtm.config.document import Document, Steps
 from gtm.config.shape.steering import RuleShape
 from gtm.model.address import IPNetwork
-from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Order, Policy, Rule, Subdivision
+from gtm.model.policy import Country, Matcher, Network, Order, Policy, Rule, Subdivision, matcher_text
 from gtm.model.pool import Pool
 
 NEAREST = "nearest"
@@ -68,7 +68,7 @@ def _check_reach(document: Document, place: Steps, shapes: tuple[RuleShape, ...]
                 earlier, rule = found
                 line = document.line((*place, rule))
                 by = "this rule" if rule == position else f"the rule on line {line}"
-                message = f"is never reached: {by} has {written(earlier)} before it"
+                message = f"is never reached: {by} has {matcher_text(earlier)} before it"
                 document.fault((*place, position, "from", index), message, "the narrower first, and each once")
 
 
@@ -100,16 +100,3 @@ class _Seen:
         self._lengths[version].add(network.prefixlen)
         self._rules[version, network.prefixlen, first >> (bits - network.prefixlen)] = rule
         return None
-
-
-def written(matcher: Matcher) -> str:
-    """A matcher as files write it."""
-    match matcher:
-        case Network(network=network):
-            return str(network)
-        case Asn(asn=asn):
-            return f"AS{asn}"
-        case Continent(code=code):
-            return f"continent:{code}"
-        case Country(code=code) | Subdivision(code=code):
-            return code
