@@ -75,9 +75,7 @@ def decision_of(deployment: Deployment, facts: Facts) -> Decision:
         judgements=facts.judgements,
         overrides=facts.overrides,
     )
-    remembered = Decision(
-        snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good), touched=()
-    )
+    remembered = Decision(snapshot=snapshot, plan=Plan(revision=facts.revision, pools=facts.last_good), touched=())
     return decide(snapshot, remembered)
 
 
