@@ -21,6 +21,7 @@ from gtm.publish.dns.tables import Loaded, load
 log = structlog.get_logger()
 
 RETRY_S = 0.2
+_NONE = -1  # no generation: whatever the control block has is new
 
 
 class Answerer:
@@ -76,7 +77,7 @@ class Answerer:
 
     def _reload(self, now_s: float) -> None:
         """Load new answers here and now; new zones or geography in a thread, since they can take a second."""
-        generation = self._control.generation
+        self._generation = self._control.generation
         try:
             manifest, before = Manifest.load(self._state / "tables"), self._loaded.manifest
             if (manifest.authority, manifest.classes) == (before.authority, before.classes):
@@ -84,7 +85,6 @@ class Answerer:
             else:
                 self._loading = threading.Thread(target=self._load_aside, daemon=True)
                 self._loading.start()
-            self._generation = generation
         except StoreError as error:
             self._failed(error, now_s)
 
@@ -93,11 +93,11 @@ class Answerer:
             self._next = _loaded(self._state, self._loaded)
         except StoreError as error:
             self._failed(error, time.time())
-            self._generation = -1
             self._loading = None
 
     def _failed(self, error: StoreError, now_s: float) -> None:
         """Keep the table that is being served, and try again soon: a newer one may have replaced it meanwhile."""
+        self._generation = _NONE
         self._counters[c.RELOAD_FAILURES] += 1
         self._retry_at = now_s + RETRY_S
         log.warning("table_not_loaded", reason=str(error), serving=self._loaded.manifest.revision)
