@@ -65,7 +65,9 @@ def _network(scene: Scene, address: IPAddress, length: int, notes: tuple[str, ..
         notes = (*notes, f"{address} holds the IPv4 address {inner}, which decides.")
     if not informative(inner.packed):
         notes = (*notes, f"{inner} is no global unicast address: in a client subnet option it would not decide.")
-    elif length and located.scope > length:
+    elif scene.places is not None and place.coordinates is None:
+        notes = (*notes, f"{inner} has no known place: `nearest` goes by the regions' shares of traffic.")
+    if length and informative(inner.packed) and located.scope > length:
         notes = (*notes, f"The scope is longer than /{length}: parts of this network may get other answers.")
     return Whereabouts(locus=locus, place=place, origin=origin, located=located, notes=notes)
 

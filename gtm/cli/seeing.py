@@ -32,8 +32,8 @@ gtm explain www.lb.example.com AAAA --from 2001:db8::/32
 gtm explain www.lb.example.com --from BR                   a country
 gtm explain www.lb.example.com --from US-CA                a state
 gtm explain www.lb.example.com --from JP --down ap-southeast --down us-west
-gtm explain www.lb.example.com --from JP --at-revision 17  why a past answer was given
-gtm explain www.lb.example.com --from JP --at 2026-01-31T14:05:00Z
+gtm explain www.lb.example.com --from JP --at-revision 17             why a past answer was given
+gtm explain www.lb.example.com --from JP --at 2026-01-31T14:05:00Z    the same, by its time
 
 Without a node running in the folder, the files are read and every instance counts as not yet judged.
 """,

@@ -1,7 +1,11 @@
-"""docs/cli.md names every key that commands print."""
+"""docs/cli.md names every key that commands print, and every command line that is shown anywhere can be typed."""
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,13 +17,16 @@ from gtm.app.explain import Explained, Outcome, RegionStep, Slot
 from gtm.app.geodata import Checked, Shown, Updated
 from gtm.app.init import Written
 from gtm.app.people import Done, Effect, Listing
+from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.model.health import Result
 from gtm.model.override import Override
 from gtm.store.overrides import AuditEntry
 from gtm.web import status as s
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "cli.md").read_text()
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     Done, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
@@ -31,3 +38,38 @@ PRINTED = (
 def test_every_key_is_documented(kind: type) -> None:
     missing = [field.name for field in fields(kind) if f"`{field.name}`" not in TEXT]
     assert missing == []
+
+
+def typed(text: str) -> Iterator[str]:
+    """The gtm commands on the lines of a shell's text, without what stands beside them."""
+    for line in text.splitlines():
+        for command in re.split(r" && | \| ", line.strip()):
+            if re.match(r"(\.venv/bin/|/opt/gtm/bin/)?gtm [a-z]", command):
+                yield re.split(r"   +", command)[0]
+
+
+def in_pages() -> Iterator[str]:
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            yield from typed(block)
+
+
+def in_help(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield from typed(parser.epilog or "")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from in_help(command)
+
+
+SHOWN = sorted({*in_pages(), *in_help(build_parser())})
+
+
+def test_there_are_examples() -> None:
+    assert len(SHOWN) > 30
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_every_example_can_be_typed(command: str) -> None:
+    options = build_parser().parse_args(shlex.split(command, comments=True)[1:])
+    assert callable(options.run)

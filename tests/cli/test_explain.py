@@ -189,3 +189,9 @@ def test_init_makes_what_checks_out(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["check", "-C", str(made)]) == 0
     assert main(["init", str(made)]) == 3
     assert "already" in capsys.readouterr().err
+
+
+def test_a_client_without_a_place_is_said(scene: Scene) -> None:
+    note = "11.1.2.3 has no known place: `nearest` goes by the regions' shares of traffic."
+    assert note in ask(scene, "www.example.test", "11.1.2.3").notes
+    assert not any("no known place" in text for text in ask(scene, "www.example.test", "198.51.100.9").notes)
