@@ -61,7 +61,11 @@ class Crew:
             if counters.stem not in wanted:  # else it would be shown as a worker that has died
                 counters.unlink(missing_ok=True)
         self.roles = tuple(roles)
-        self._start([role for role in roles if not self._taken_over(role)])
+        running = [role for role in roles if holder(self.state, role.name) is not None]
+        self._start([role for role in roles if role not in running])
+        for role in running:
+            if not self._taken_over(role):
+                self._start([role])
 
     def tend(self) -> None:
         """Start again what has died; called now and then. Raises GtmError if something does not come up."""

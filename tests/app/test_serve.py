@@ -161,7 +161,12 @@ def test_an_edit_of_gtm_yaml_that_cannot_be_served_here_changes_nothing(served: 
             until(lambda said=problem: said in str(served.view().facts.problem))  # type: ignore[misc]
             assert served.regions() == HOME
     assert {worker.pid for worker in served.view().workers} == workers
-    # Another address and fewer workers are taken up, and the worker that is no more is not missed.
+    # Another address is taken up by one worker after the other, so that somebody answers all the while.
+    more = free_port()
+    path.write_text(good.replace(listen, f'{listen}, "127.0.0.1:{more}"'))
+    until(lambda: bool(served.addresses()) and workers.isdisjoint(w.pid for w in served.view().workers if w.alive))
+    until(lambda: answers(more))
+    # So are fewer workers, and the one that is no more is not missed.
     more = free_port()
     path.write_text(good.replace(listen, f'"127.0.0.1:{more}"').replace("workers: 2", "workers: 1"))
     until(lambda: answers(more))
