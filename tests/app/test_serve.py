@@ -228,3 +228,13 @@ def test_a_folder_of_master_files_is_a_plain_nameserver(tmp_path: Path) -> None:
         made.serve()
         assert b"static" in ask(b"\0\1\0\0\0\1\0\0\0\0\0\0\3txt\7example\3com\0\0\x10\0\1", made.port)
         assert made.stop() == 0
+
+
+def test_a_revision_that_cannot_be_written_is_published_as_soon_as_it_can(served: Node) -> None:
+    tables, away = served.state / "tables", served.state / "tables.away"
+    tables.rename(away)
+    served.kill(*US_EAST)
+    until(lambda: "not_published" in (served.folder / "log").read_text())
+    assert served.regions() == HOME
+    away.rename(tables)
+    until(lambda: served.regions() == HOME | {"us-east": "us-west"})
