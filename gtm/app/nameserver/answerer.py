@@ -112,7 +112,7 @@ class Answerer:
     def _use(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._bind(time.time())
-        gc.freeze()  # tables live until they are replaced: walking them for garbage took up to 100 ms
+        gc.freeze()  # tables live until they are replaced: there is nothing in them to be collected
         self._counters[c.REVISION] = loaded.manifest.revision
         self._counters[c.GENERATION] = self._generation
         self._counters[c.RELOADS] += 1
