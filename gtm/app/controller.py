@@ -16,6 +16,7 @@ from gtm.app.bundle import Bundle, build
 from gtm.app.recorder import News, Recorder
 from gtm.app.secret import secret
 from gtm.app.view import decision_of
+from gtm.app.within import within
 from gtm.config.watch import watch_signature
 from gtm.decide.health import fold
 from gtm.decide.plan import Decision, decide
@@ -199,7 +200,7 @@ class Controller:
         """Reload when the folder has changed and then been still for one look, or when told to."""
         pending = self._served
         while True:
-            told = await _within(self._told_to_reload, FILES_POLL_S)
+            told = await within(self._told_to_reload, FILES_POLL_S)
             now = await asyncio.to_thread(watch_signature, self.folder, self.bundle.elsewhere)
             if told or (now != self._served and now == pending):
                 self._served = now
@@ -239,7 +240,7 @@ class Controller:
     async def _record(self) -> None:
         """Write down news at once, and what probes find every now and then."""
         while True:
-            await _within(self._news, RECORD_S)
+            await within(self._news, RECORD_S)
             await asyncio.to_thread(self._write_down)
 
     def _write_down(self) -> None:
@@ -266,13 +267,3 @@ def last_decision(state: Path) -> Decision | None:
 def remembered(store: Store, targets: Mapping[Target, Check], now_s: float) -> dict[Target, Judgement]:
     """The verdicts of an earlier run that are fresh enough to go on from, so that a restart does not flap."""
     return {target: judged for target, judged in store.load_judgements(now_s=now_s).items() if target in targets}
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event came within some seconds; it is cleared."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    event.clear()
-    return True

@@ -8,7 +8,6 @@ import pwd
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from gtm.app.controller import Controller
 from gtm.app.crew import Crew, Role, hold, left_behind
 from gtm.app.folders import store_file
 from gtm.app.nameserver.sockets import claim
+from gtm.app.within import within
 from gtm.config.deployment import load
 from gtm.config.watch import watch_signature
 from gtm.model.address import Endpoint
@@ -80,8 +80,7 @@ async def _tend(
 ) -> None:
     """Keep the crew as the deployment wants it, until told to stop. Raises what the controller raised, if it fails."""
     while not stopping.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), TEND_S)
+        if await within(stopping, TEND_S):
             break
         if following.done():
             await following
