@@ -28,6 +28,7 @@ from gtm.app.reference import installed, reference_folder
 from gtm.app.serve import roles
 from gtm.config.deployment import load
 from gtm.model.address import Endpoint, IPAddress
+from gtm.model.check import HttpProbe, TcpProbe
 from gtm.model.deployment import Deployment
 from gtm.model.errors import GtmError
 
@@ -126,7 +127,10 @@ def wanted(deployment: Deployment) -> dict[tuple[IPAddress, int], str]:
                 continue
             if not target.address.is_loopback:
                 raise GtmError(f"{target.address} in {instance.region} is not a loopback address; the demo needs those")
-            found[target.address, deployment.checks[target.check].port] = instance.region
+            probe = deployment.checks[target.check].probe
+            if not isinstance(probe, HttpProbe | TcpProbe):
+                raise GtmError(f"check {target.check}: the demo can stand in for http and tcp checks only")
+            found[target.address, probe.port] = instance.region
     return found
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from gtm.model.check import Check, Target
 from gtm.model.expectation import Expectation
+from gtm.model.load import LoadSettings
 from gtm.model.name import SteeredName
 from gtm.model.node import Node
 from gtm.model.policy import Policy
 from gtm.model.pool import Pool
 from gtm.model.region import Region
+from gtm.model.rtt import RttSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class Deployment:
     names: tuple[SteeredName, ...]
     zone_files: Mapping[str, str]
     expectations: tuple[Expectation, ...] = ()
+    rtt: RttSettings | None = None
+    load: LoadSettings | None = None
 
     def targets(self) -> dict[Target, Check]:
         """Every target that some pool needs, once, with its check."""

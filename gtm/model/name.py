@@ -40,7 +40,8 @@ class SteeredName:
     """One steered owner name.
 
     `owner` and `zone` are absolute lower-case presentation names ("www.lb.example.com."); `pool` is the Pool's name;
-    `answers` is the most instances in one answer (1 to 16); `line` is where its steering file has it.
+    `answers` is the most instances in one answer (1 to 16); `line` is where its steering file has it. With `ttl_min_s`
+    the TTL is the time until the answer may change, from there up to `ttl_s`.
     """
 
     owner: str
@@ -48,6 +49,7 @@ class SteeredName:
     pool: str
     policy: Policy
     ttl_s: int = TTL_DEFAULT_S
+    ttl_min_s: int | None = None
     answers: int = 1
     all_down: AllDown = ServeAll()
     line: int | None = field(default=None, compare=False)

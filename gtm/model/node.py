@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gtm.model.address import Endpoint
+from gtm.model.cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class Node:
 
     `workers` 0 means one per core. `user` is the account that workers drop to after binding, if they start as root.
     `state` is the state folder and `geo` the database files, both relative to the deployment folder or absolute.
+    `cluster` is the store that this node shares with others (None: it is alone). `push_token_file` holds the word that
+    whoever pushes results to the API must know (None: nothing can be pushed).
     """
 
     name: str
@@ -33,3 +36,5 @@ class Node:
     workers: int = 0
     user: str | None = None
     identity: Identity = Identity()
+    cluster: Cluster | None = None
+    push_token_file: str | None = None

@@ -35,7 +35,12 @@ NOWHERE = Place()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locus:
-    """A place together with the networks, named by steering rules, that contain it: all a policy may look at."""
+    """A place together with the networks, named by steering rules, that contain it: all a policy may look at.
+
+    `rtts` are the regions in the order that measured round-trip times prefer, each with its time in seconds; empty
+    where too little is measured.
+    """
 
     place: Place = NOWHERE
     networks: frozenset[IPNetwork] = field(default_factory=frozenset)
+    rtts: tuple[tuple[str, float], ...] = ()

@@ -62,11 +62,13 @@ def matcher_text(matcher: Matcher) -> str:
 class Order:
     """An order of regions: those listed, then, with `nearest`, every other region by distance from the client.
 
-    Without `nearest` regions that are not listed are never answered.
+    With `rtt` the others come by measured round-trip time, and by distance where too little is measured; `nearest` is
+    true then as well. Without `nearest` regions that are not listed are never answered.
     """
 
     regions: tuple[str, ...] = ()
     nearest: bool = False
+    rtt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import os
 import socket
 
 from gtm.model.address import IPAddress
+from gtm.observe.attempt import Attempt
 from gtm.observe.outcome import ProbeFault, Reason
 
 READ_BYTES = 16384
@@ -35,19 +36,20 @@ _WORDS = {
 
 
 class Connection:
-    """A connected socket and what is being done with it; `doing` completes "timeout while ..."."""
+    """A connected socket; `attempt` says what is being done with it, and closes it at its end."""
 
-    __slots__ = ("_loop", "_sock", "doing", "family")
+    __slots__ = ("_loop", "_sock", "attempt")
 
-    def __init__(self, family: int) -> None:
-        """Make the socket. Raises ProbeFault (ours) when there is none to be had."""
+    def __init__(self, attempt: Attempt, address: IPAddress) -> None:
+        """Make the socket for an address. Raises ProbeFault (ours) when there is none to be had."""
         self._loop = asyncio.get_running_loop()
-        self.doing = "connecting"
-        self.family = family
+        self.attempt = attempt
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
             self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
-            raise fault(error, self.doing) from error
+            raise fault(error, self.attempt.doing) from error
+        attempt.keep(self)
 
     async def connect(self, address: IPAddress, port: int) -> None:
         """Connect to an address; names are never resolved. Raises ProbeFault."""
@@ -57,9 +59,9 @@ class Connection:
                 await self._writable()
                 code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError as error:
-            raise fault(error, self.doing) from error
+            raise fault(error, self.attempt.doing) from error
         if code:
-            raise fault(OSError(code, os.strerror(code)), self.doing)
+            raise fault(OSError(code, os.strerror(code)), self.attempt.doing)
 
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises ProbeFault."""
@@ -70,7 +72,7 @@ class Connection:
             except BlockingIOError:
                 await self._writable()
             except OSError as error:
-                raise fault(error, self.doing) from error
+                raise fault(error, self.attempt.doing) from error
 
     async def receive(self) -> bytes:
         """What arrives next; b"" when the other side has closed. Raises ProbeFault."""
@@ -81,7 +83,7 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise fault(error, self.doing) from error
+                raise fault(error, self.attempt.doing) from error
 
     def offer(self, data: bytes) -> None:
         """Send what fits now, for last words that nobody may be there to hear."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable
-from typing import assert_never
 
 from gtm.model.check import Check, HttpProbe, Target, TcpProbe
-from gtm.observe import request, tls
+from gtm.observe import kinds, request, tls
+from gtm.observe.attempt import Ask, Attempt
 from gtm.observe.connection import Connection
 from gtm.observe.outcome import Outcome, ProbeFault, Reason
 from gtm.observe.response import ResponseError, ResponseReader
@@ -18,7 +17,6 @@ from gtm.observe.stream import Stream, TlsStream
 STALL_S = 0.25
 
 Prepared = Callable[[], Awaitable[Outcome]]
-_Ask = Callable[[Connection], Awaitable[str]]
 
 
 def prepare(target: Target, check: Check) -> Prepared:
@@ -30,52 +28,53 @@ def prepare(target: Target, check: Check) -> Prepared:
         ask = _ask(target, check)
     except (ValueError, re.error) as error:
         return _Unfit(f"check {check.name}: {error}")
-    return _Run(target, check, ask)
+    return _Run(check, ask)
 
 
-def _ask(target: Target, check: Check) -> _Ask:
+def _ask(target: Target, check: Check) -> Ask:
     match check.probe:
         case HttpProbe() as probe:
-            return _Http(target, check.port, probe)
-        case TcpProbe():
-            return _Tcp(target, check.port)
-        case other:
-            assert_never(other)
+            return _Http(target, probe)
+        case TcpProbe() as probe:
+            return _Tcp(target, probe.port)
+        case _:
+            return kinds.ask(target, check)
 
 
 class _Run:
     """A probe under its deadline; the socket is closed however it ends."""
 
-    __slots__ = ("_ask", "_family", "_timeout_s")
+    __slots__ = ("_ask", "_timeout_s")
 
-    def __init__(self, target: Target, check: Check, ask: _Ask) -> None:
+    def __init__(self, check: Check, ask: Ask) -> None:
         self._ask = ask
-        self._family = socket.AF_INET if target.address.version == 4 else socket.AF_INET6
         self._timeout_s = check.cadence.timeout_s
 
     async def __call__(self) -> Outcome:
         loop = asyncio.get_running_loop()
         start_s = loop.time()
+        attempt = Attempt(start_s + self._timeout_s)
         try:
-            reason, words = await self._by(start_s + self._timeout_s)
+            words = await self._by(attempt)
         except ProbeFault as fault:
-            return Outcome(reason=fault.reason, detail=fault.detail, took_s=loop.time() - start_s)
+            took_s = loop.time() - start_s
+            return Outcome(reason=fault.reason, detail=fault.detail, took_s=took_s, phases=attempt.phases)
         took_s = loop.time() - start_s
-        return Outcome(reason=reason, detail=f"{words} in {_milliseconds(took_s)}", took_s=took_s)
+        detail = f"{words} in {_milliseconds(took_s)}"
+        return Outcome(reason=Reason.OK, detail=detail, took_s=took_s, poor=attempt.poor, phases=attempt.phases)
 
-    async def _by(self, deadline_s: float) -> tuple[Reason, str]:
-        connection = Connection(self._family)
+    async def _by(self, attempt: Attempt) -> str:
         try:
-            async with asyncio.timeout_at(deadline_s):
-                return Reason.OK, await self._ask(connection)
+            async with asyncio.timeout_at(attempt.deadline_s):
+                return await self._ask(attempt)
         except TimeoutError as error:
-            late_s = asyncio.get_running_loop().time() - deadline_s
+            late_s = asyncio.get_running_loop().time() - attempt.deadline_s
             if late_s > STALL_S:  # the answer may have been there; we were not
                 raise ProbeFault(Reason.OURS, f"this process stalled for {late_s:.1f} s") from error
-            words = f"timeout after {self._timeout_s:g} s while {connection.doing}"
+            words = f"timeout after {self._timeout_s:g} s while {attempt.doing}"
             raise ProbeFault(Reason.TIMEOUT, words) from error
         finally:
-            connection.close()
+            attempt.close()
 
 
 class _Unfit:
@@ -99,8 +98,9 @@ class _Tcp:
         self._target = target
         self._port = port
 
-    async def __call__(self, connection: Connection) -> str:
-        await connection.connect(self._target.address, self._port)
+    async def __call__(self, attempt: Attempt) -> str:
+        await Connection(attempt, self._target.address).connect(self._target.address, self._port)
+        attempt.connect_s = attempt.lap_s()
         return "connected"
 
 
@@ -109,30 +109,34 @@ class _Http:
 
     __slots__ = ("_name", "_pattern", "_port", "_probe", "_request", "_target")
 
-    def __init__(self, target: Target, port: int, probe: HttpProbe) -> None:
+    def __init__(self, target: Target, probe: HttpProbe) -> None:
         self._target = target
-        self._port = port
+        self._port = probe.port
         self._probe = probe
-        self._request = request.render(probe, target, port)
+        self._request = request.render(probe, target)
         self._name = request.server_name(probe, target)
         self._pattern = None if probe.body is None else re.compile(probe.body)
 
-    async def __call__(self, connection: Connection) -> str:
+    async def __call__(self, attempt: Attempt) -> str:
+        connection = Connection(attempt, self._target.address)
         await connection.connect(self._target.address, self._port)
+        attempt.connect_s = attempt.lap_s()
         stream = await self._stream(connection)
         reader = ResponseReader(head_only=self._probe.method == "HEAD")
-        connection.doing = "sending the request"
+        attempt.doing = "sending the request"
         await stream.send(self._request)
-        await self._read(connection, stream, reader)
+        await self._read(attempt, stream, reader)
         if self._pattern is not None and not self._pattern.search(reader.body.decode("utf-8", "replace")):
             raise ProbeFault(Reason.BODY, "body did not match")
         return str(reader.status)
 
-    async def _read(self, connection: Connection, stream: Stream, reader: ResponseReader) -> None:
+    async def _read(self, attempt: Attempt, stream: Stream, reader: ResponseReader) -> None:
         """Read as far as the verdict needs: the headers, and the body only where it is to match."""
         while not reader.done and (self._pattern is not None or not reader.head_done):
-            connection.doing = reader.phase.value
+            attempt.doing = reader.phase.value
             _take(reader, await stream.receive())
+            if attempt.first_byte_s is None:
+                attempt.first_byte_s = attempt.lap_s()
             if reader.head_done and not any(low <= reader.status <= high for low, high in self._probe.statuses):
                 raise ProbeFault(Reason.STATUS, f"status {reader.status}")
 
@@ -144,12 +148,13 @@ class _Http:
         try:
             await stream.handshake()
         except tls.WrongTime as wrong:
-            raise ProbeFault(Reason.TLS, await self._dates(connection.family, ca_file, str(wrong))) from wrong
+            raise ProbeFault(Reason.TLS, await self._dates(connection.attempt, ca_file, str(wrong))) from wrong
+        connection.attempt.tls_s = connection.attempt.lap_s()
         return stream
 
-    async def _dates(self, family: int, ca_file: str | None, words: str) -> str:
+    async def _dates(self, attempt: Attempt, ca_file: str | None, words: str) -> str:
         """What is wrong with the certificate's dates: a second connection looks, as ssl only shows what it accepted."""
-        again = Connection(family)
+        again = Connection(attempt, self._target.address)
         try:
             await again.connect(self._target.address, self._port)
             stream = TlsStream(again, tls.context(ca_file, ignore_time=True), self._name)
@@ -157,8 +162,6 @@ class _Http:
             return tls.date_words(*stream.channel.dates())
         except ProbeFault:
             return words
-        finally:
-            again.close()
 
 
 def _take(reader: ResponseReader, data: bytes) -> None:

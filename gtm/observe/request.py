@@ -15,7 +15,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PORT = re.compile(r":[0-9]*$")
 
 
-def render(probe: HttpProbe, target: Target, port: int) -> bytes:
+def render(probe: HttpProbe, target: Target) -> bytes:
     """An HTTP/1.1 request (RFC 9112) in one piece; the check's own headers replace ours of the same name.
 
     Raises ValueError if method, path or a header cannot be sent as they are.
@@ -25,7 +25,7 @@ def render(probe: HttpProbe, target: Target, port: int) -> bytes:
     if not _REQUEST_TARGET.fullmatch(probe.path):
         raise ValueError(f"path {probe.path!r} cannot be sent (allowed: printable ASCII without spaces)")
     fields = {
-        "host": ("Host", probe.host or _authority(target, port, tls=probe.tls is not None)),
+        "host": ("Host", probe.host or _authority(target, probe.port, tls=probe.tls is not None)),
         "user-agent": ("User-Agent", "gtm-probe"),
         "accept": ("Accept", "*/*"),
         "accept-encoding": ("Accept-Encoding", "identity"),

@@ -31,7 +31,7 @@ class TlsStream:
 
     async def handshake(self) -> None:
         """Complete the handshake. Raises ProbeFault, and WrongTime for a certificate out of its dates."""
-        self._connection.doing = "in the TLS handshake"
+        self._connection.attempt.doing = "in the TLS handshake"
         while not self._step():
             await self._flush()
             self.channel.feed(await self._connection.receive())

@@ -113,30 +113,32 @@ def test_databases_are_found_in_order_of_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "port", "probe", "cadence"),
+    ("text", "probe", "cadence"),
     [
-        ("{http: {}}", 80, HttpProbe(), Cadence()),
-        ("{https: {}}", 443, HttpProbe(tls=Tls()), Cadence()),
-        ("{tcp: {port: 1}}", 1, TcpProbe(), Cadence()),
-        ("{tcp: {port: 65535}, interval: 1s}", 65535, TcpProbe(), Cadence(interval_s=1, timeout_s=1)),
+        ("{http: {}}", HttpProbe(port=80), Cadence()),
+        ("{https: {}}", HttpProbe(port=443, tls=Tls()), Cadence()),
+        ("{tcp: {port: 1}}", TcpProbe(port=1), Cadence()),
+        ("{tcp: {port: 65535}, interval: 1s}", TcpProbe(port=65535), Cadence(interval_s=1, timeout_s=1)),
         (
             "{tcp: {port: 9}, interval: 1m, timeout: 500ms, fall: 1, rise: 100, jitter: 0}",
-            9,
-            TcpProbe(),
+            TcpProbe(port=9),
             Cadence(interval_s=60, timeout_s=0.5, fall=1, rise=100, jitter=0),
         ),
         (
             "{tcp: {port: 9}, interval: 2.5, timeout: 2, jitter: 50%}",
-            9,
-            TcpProbe(),
+            TcpProbe(port=9),
             Cadence(interval_s=2.5, timeout_s=2, jitter=0.5),
         ),
-        ("{http: {statuses: 204, body: ^ok}}", 80, HttpProbe(statuses=((204, 204),), body="^ok"), Cadence()),
-        ("{http: {statuses: 200..399, method: HEAD}}", 80, HttpProbe(statuses=((200, 399),), method="HEAD"), Cadence()),
+        ("{http: {statuses: 204, body: ^ok}}", HttpProbe(port=80, statuses=((204, 204),), body="^ok"), Cadence()),
+        (
+            "{http: {statuses: 200..399, method: HEAD}}",
+            HttpProbe(port=80, statuses=((200, 399),), method="HEAD"),
+            Cadence(),
+        ),
         (
             '{http: {port: 81, path: "/a?b=c", host: "x.y:81", statuses: [200, "404", 300..302], headers: {X-A: "1"}}}',
-            81,
             HttpProbe(
+                port=81,
                 path="/a?b=c",
                 host="x.y:81",
                 statuses=((200, 200), (404, 404), (300, 302)),
@@ -144,18 +146,22 @@ def test_databases_are_found_in_order_of_names(tmp_path: Path) -> None:
             ),
             Cadence(),
         ),
-        ("{https: {server_name: WWW.example.com}}", 443, HttpProbe(tls=Tls(server_name="www.example.com")), Cadence()),
+        (
+            "{https: {server_name: WWW.example.com}}",
+            HttpProbe(port=443, tls=Tls(server_name="www.example.com")),
+            Cadence(),
+        ),
     ],
 )
-def test_accepted_checks(tmp_path: Path, text: str, port: int, probe: Any, cadence: Cadence) -> None:
+def test_accepted_checks(tmp_path: Path, text: str, probe: Any, cadence: Cadence) -> None:
     check = changed(tmp_path, checks=f"{CHECKS}  it: {text}\n").checks["it"]
-    assert (check.port, check.probe, check.cadence) == (port, probe, cadence)
+    assert (check.probe, check.cadence) == (probe, cadence)
 
 
 def test_a_ca_file_is_found_beside_the_deployment(tmp_path: Path) -> None:
     write(tmp_path, {"ca.pem": "x"})
     probe = changed(tmp_path, checks=f"{CHECKS}  it: {{https: {{ca_file: ca.pem}}}}\n").checks["it"].probe
-    assert probe == HttpProbe(tls=Tls(ca_file=str(tmp_path / "ca.pem")))
+    assert probe == HttpProbe(port=443, tls=Tls(ca_file=str(tmp_path / "ca.pem")))
 
 
 @pytest.mark.parametrize(

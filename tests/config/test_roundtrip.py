@@ -40,9 +40,10 @@ regions = st.lists(st.sampled_from(REGION_NAMES), min_size=1, unique=True).flatm
     )
 )
 probes = st.one_of(
-    st.just(TcpProbe()),
+    st.builds(TcpProbe, port=st.integers(1, 65535)),
     st.builds(
         HttpProbe,
+        port=st.integers(1, 65535),
         method=st.sampled_from(("GET", "OPTIONS")),
         path=st.from_regex(r"/[a-z0-9?=&%]{0,10}", fullmatch=True),
         host=st.none() | st.just("www.example.com:8080"),
@@ -64,7 +65,7 @@ cadences = st.integers(1, 3000).flatmap(
         jitter=st.sampled_from((0.0, 0.1, 0.5)),
     )
 )
-checks = st.builds(Check, name=st.just("no"), port=st.integers(1, 65535), probe=probes, cadence=cadences)
+checks = st.builds(Check, name=st.just("no"), probe=probes, cadence=cadences)
 matchers: st.SearchStrategy[Matcher] = st.one_of(
     st.sampled_from(sorted(COUNTRIES)).map(lambda code: Country(code=code)),
     st.sampled_from(sorted(CONTINENTS)).map(lambda code: Continent(code=code)),
@@ -147,10 +148,11 @@ def write_check(check: Check) -> dict[str, Any]:
     }
     common["jitter"] = cadence.jitter
     if isinstance(check.probe, TcpProbe):
-        return {"tcp": {"port": check.port}, **common}
+        return {"tcp": {"port": check.probe.port}, **common}
     http = check.probe
+    assert isinstance(http, HttpProbe)
     shape = known(
-        port=check.port, path=http.path, host=http.host, method=http.method, body=http.body, headers=dict(http.headers)
+        port=http.port, path=http.path, host=http.host, method=http.method, body=http.body, headers=dict(http.headers)
     )
     shape["statuses"] = [f"{low}..{high}" for low, high in http.statuses]
     if http.tls is None:

@@ -54,7 +54,7 @@ def instances(count: int = 3) -> tuple[Instance, ...]:
 
 POOL = Pool(name="example.com/web", check="web", instances=instances())
 WWW = SteeredName(owner="www.example.com.", zone="example.com.", pool=POOL.name, policy=Policy())
-CHECK = Check(name="web", port=80, probe=TcpProbe())
+CHECK = Check(name="web", probe=TcpProbe(port=80))
 
 
 def deployment(*names: SteeredName, pools: tuple[Pool, ...] = (POOL,)) -> Deployment:

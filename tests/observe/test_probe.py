@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 
-from gtm.model.check import Cadence, Check, HttpProbe, Probe, Target, TcpProbe, Tls
+from gtm.model.check import Cadence, Check, HttpProbe, Target, TcpProbe, Tls
 from gtm.observe import probe as probe_module
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import prepare
@@ -56,8 +56,8 @@ def run(coroutine: Coroutine[object, object, T]) -> T:
     return asyncio.run(coroutine)
 
 
-async def probe(peer: Peer, what: Probe = HttpProbe(), timeout_s: float = 10.0) -> Outcome:  # noqa: B008
-    check = Check(name="web", port=peer.port, probe=what, cadence=Cadence(timeout_s=timeout_s))
+async def probe(peer: Peer, what: HttpProbe | TcpProbe = HttpProbe(), timeout_s: float = 10.0) -> Outcome:  # noqa: B008
+    check = Check(name="web", probe=replace(what, port=peer.port), cadence=Cadence(timeout_s=timeout_s))
     return await prepare(Target(check="web", address=peer.address), check)()
 
 
@@ -182,7 +182,7 @@ def test_a_trickle_within_the_deadline_is_as_good_as_any() -> None:
 
 def test_refused() -> None:
     peer = Peer(address=IPv4Address("127.0.77.3"), port=unused_port("127.0.77.3"), requests=[])
-    for what in (HttpProbe(), HttpProbe(tls=Tls()), TcpProbe()):
+    for what in (HttpProbe(), HttpProbe(tls=Tls()), TcpProbe(port=1)):
         outcome = run(probe(peer, what))
         assert (outcome.reason, outcome.detail) == (Reason.REFUSED, "connection refused")
 
@@ -210,7 +210,9 @@ def test_an_accept_queue_that_is_full_is_a_timeout_while_connecting() -> None:
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.77.4", port))
             try:
-                return await probe(Peer(address=IPv4Address("127.0.77.4"), port=port, requests=[]), TcpProbe(), SHORT_S)
+                return await probe(
+                    Peer(address=IPv4Address("127.0.77.4"), port=port, requests=[]), TcpProbe(port=1), SHORT_S
+                )
             finally:
                 for filler in fillers:
                     filler.close()
@@ -222,7 +224,7 @@ def test_an_accept_queue_that_is_full_is_a_timeout_while_connecting() -> None:
 def test_tcp_connects_and_sends_nothing() -> None:
     async def go() -> tuple[Outcome, list[bytes]]:
         async with serving(says()) as peer:
-            return await probe(peer, TcpProbe()), peer.requests
+            return await probe(peer, TcpProbe(port=1)), peer.requests
 
     outcome, requests = run(go())
     assert (outcome.ok, requests) == (True, [])

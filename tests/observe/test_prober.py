@@ -58,7 +58,7 @@ class World:
     """Targets whose probes take as long, and come to, what the test says; and a record of all that happened."""
 
     def __init__(self, count: int = 3, cadence: Cadence | None = None, **limits: int) -> None:
-        self.check = Check(name="tcp", port=1, probe=TcpProbe(), cadence=cadence or Cadence())
+        self.check = Check(name="tcp", probe=TcpProbe(port=1), cadence=cadence or Cadence())
         self.targets = {Target(check="tcp", address=IPv4Address(0x7F000001 + i)): self.check for i in range(count)}
         self.took_s: Callable[[Target], float] = lambda _target: 0.01
         self.outcome: Callable[[Target], Outcome] = lambda _target: GOOD
@@ -239,7 +239,7 @@ def test_update_probes_new_and_changed_targets_at_once_and_forgets_removed_ones(
         world = World(count=4)
         gone, changed, *kept = world.targets
         new = Target(check="tcp", address=IPv4Address("127.9.9.9"))
-        other = Check(name="tcp", port=2, probe=TcpProbe())
+        other = Check(name="tcp", probe=TcpProbe(port=2))
         wanted: Mapping[Target, Check] = {changed: other, **dict.fromkeys(kept, world.check), new: world.check}
         await world.for_s(100, then=lambda: world.prober.update(wanted))
         after = [(at, target) for at, target in world.starts if at >= 1050]
@@ -328,7 +328,7 @@ def test_a_real_server_is_probed_and_its_death_is_seen() -> None:
         seen: asyncio.Queue[Result] = asyncio.Queue()
         async with serving(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as peer:
             cadence = Cadence(interval_s=0.05, timeout_s=10)
-            check = Check(name="web", port=peer.port, probe=HttpProbe(), cadence=cadence)
+            check = Check(name="web", probe=HttpProbe(port=peer.port), cadence=cadence)
             target = Target(check="web", address=peer.address)
             prober = Prober({target: check}, lambda _target, result: seen.put_nowait(result))
             running = asyncio.create_task(prober.run())

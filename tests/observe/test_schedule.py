@@ -17,7 +17,7 @@ from gtm.observe.schedule import BURST_MAX, RATE_FRESH_PER_S, RETRY_S, Schedule
 
 
 def check(interval_s: float = 10.0, jitter: float = 0.1, name: str = "tcp") -> Check:
-    return Check(name=name, port=1, probe=TcpProbe(), cadence=Cadence(interval_s=interval_s, jitter=jitter))
+    return Check(name=name, probe=TcpProbe(port=1), cadence=Cadence(interval_s=interval_s, jitter=jitter))
 
 
 def targets(count: int, what: Check | None = None) -> dict[Target, Check]:

@@ -34,7 +34,6 @@ def build_checks(document: Document | None, folder: Path) -> dict[str, Check]:
 
 def build_check(name: str, shape: CheckShape, folder: Path) -> Check:
     """One check of a shape that has exactly one probe; `ca_file` is looked for in the folder."""
-    port, probe = _probe(shape, folder)
     default_s = min(Cadence().timeout_s, shape.interval)
     cadence = Cadence(
         interval_s=shape.interval,
@@ -43,14 +42,14 @@ def build_check(name: str, shape: CheckShape, folder: Path) -> Check:
         rise=shape.rise,
         jitter=shape.jitter,
     )
-    return Check(name=name, port=port, probe=probe, cadence=cadence)
+    return Check(name=name, probe=_probe(shape, folder), cadence=cadence)
 
 
-def _probe(shape: CheckShape, folder: Path) -> tuple[int, Probe]:
+def _probe(shape: CheckShape, folder: Path) -> Probe:
     http = shape.http or shape.https
     if http is not None:
-        return http.port, _http_probe(http, folder)
-    return (shape.tcp.port if shape.tcp is not None else 0), TcpProbe()
+        return _http_probe(http, folder)
+    return TcpProbe(port=shape.tcp.port if shape.tcp is not None else 0)
 
 
 def _http_probe(shape: HttpShape, folder: Path) -> HttpProbe:
@@ -59,6 +58,7 @@ def _http_probe(shape: HttpShape, folder: Path) -> HttpProbe:
         ca_file = None if shape.ca_file is None else str(folder / shape.ca_file)
         tls = Tls(server_name=shape.server_name, ca_file=ca_file)
     return HttpProbe(
+        port=shape.port,
         method=shape.method,
         path=shape.path,
         host=shape.host,

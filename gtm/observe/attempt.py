@@ -1,0 +1,62 @@
+"""One run of a probe: what it is doing, how long its parts took, and what must be closed at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from gtm.model.health import Phases
+
+
+class Closable(Protocol):
+    """What an attempt opened."""
+
+    def close(self) -> None:
+        """Close at once, without waiting; safe more than once."""
+
+
+class Attempt:
+    """One run, under a deadline that its runner keeps.
+
+    `doing` completes "timeout while ..."; `poor` says why the target is worse than it should be by its own account.
+    The phases are in seconds; `mark` ends one.
+    """
+
+    __slots__ = ("_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "poor", "tls_s")
+
+    def __init__(self, deadline_s: float) -> None:
+        """`deadline_s` is in the running loop's time."""
+        self.deadline_s = deadline_s
+        self.doing = "connecting"
+        self.poor: str | None = None
+        self.connect_s: float | None = None
+        self.tls_s: float | None = None
+        self.first_byte_s: float | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._since_s = self._clock()
+        self._closing: list[Closable] = []
+
+    def lap_s(self) -> float:
+        """The seconds since the last lap, or since the start."""
+        now_s = self._clock()
+        lap_s, self._since_s = now_s - self._since_s, now_s
+        return lap_s
+
+    def keep(self, thing: Closable) -> None:
+        """Have something closed at the end, however that comes."""
+        self._closing.append(thing)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        while self._closing:
+            self._closing.pop().close()
+
+    @property
+    def phases(self) -> Phases:
+        """How long the parts took that were reached."""
+        return Phases(connect_s=self.connect_s, tls_s=self.tls_s, first_byte_s=self.first_byte_s)
+
+
+Ask = Callable[[Attempt], Awaitable[str]]
+"""Asks a target once and returns what it said in a few words ("200"). Raises ProbeFault where that was not good."""
