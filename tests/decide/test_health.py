@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_address
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtm.decide.health import fold
-from gtm.model.check import Cadence
+from gtm.decide.health import failed_share, fold, fold_all
+from gtm.model.check import Cadence, Check, Degraded, Target, TcpProbe
 from gtm.model.health import Health, Judgement, Result
 
 
@@ -14,11 +17,19 @@ def result(at_s: float, ok: bool) -> Result:
     return Result(at_s=at_s, ok=ok, took_s=0.01, detail="200 in 10 ms" if ok else "connection refused")
 
 
-def run(oks: str, cadence: Cadence, start: Judgement | None = None, at_s: float = 1000.0) -> list[Judgement]:
-    """The judgement after each result of a run written as '+' and '-'."""
+def run(
+    oks: str,
+    cadence: Cadence,
+    start: Judgement | None = None,
+    at_s: float = 1000.0,
+    degraded: Degraded = Degraded(),  # noqa: B008
+) -> list[Judgement]:
+    """The judgement after each result of a run written as '+' (good), '~' (poor), 's' (good, in 2 s) and '-' (bad)."""
     judgement, out = start or Judgement(), []
     for index, mark in enumerate(oks):
-        judgement = fold(judgement, result(at_s + index, mark == "+"), cadence)
+        one = result(at_s + index, mark != "-")
+        one = replace(one, poor=mark == "~", took_s=2.0 if mark == "s" else one.took_s)
+        judgement = fold(judgement, one, cadence, degraded)
         out.append(judgement)
     return out
 
@@ -122,3 +133,81 @@ def test_results_out_of_order_count_as_if_only_the_newer_ones_had_come(
             newest = at_s
             kept = fold(kept, result(at_s, ok), cadence)
     assert judgement == kept
+
+
+DEGRADED = Health.DEGRADED
+mixed = st.text(alphabet="+~-", min_size=1, max_size=60)
+
+
+def test_poor_results_in_a_row_make_degraded_and_good_ones_make_up() -> None:
+    assert states(run("+~~~++", CADENCE)) == [UP, UP, UP, DEGRADED, DEGRADED, UP]
+    assert states(run("~", CADENCE)) == [DEGRADED]
+
+
+def test_bad_and_poor_ones_together_make_degraded_and_bad_ones_alone_down() -> None:
+    assert states(run("+-~-", CADENCE)) == [UP, UP, UP, DEGRADED]
+    assert states(run("+-~---", CADENCE)) == [UP, UP, UP, DEGRADED, DEGRADED, DOWN]
+
+
+def test_what_comes_back_poor_is_degraded() -> None:
+    assert states(run("-+~", CADENCE)) == [DOWN, DOWN, DEGRADED]
+    assert states(run("-~+", CADENCE)) == [DOWN, DOWN, UP]
+
+
+def test_degraded_by_latency() -> None:
+    slow = Degraded(latency_s=1.0)
+    assert states(run("+sss++", CADENCE, degraded=slow)) == [UP, UP, UP, DEGRADED, DEGRADED, UP]
+    assert states(run("+sss", CADENCE)) == [UP] * 4
+
+
+def test_degraded_by_its_share_of_errors() -> None:
+    often = Degraded(errors=0.3, window=10)
+    found = run("++-+-++-+-++++++++++++", CADENCE, degraded=often)
+    assert [one.health for one in found] == [UP] * 11 + [DEGRADED] * 4 + [UP] * 7
+    assert failed_share(found[9].history, 10) == 0.4
+    assert failed_share(found[8].history, 10) == 0.0  # too few yet
+
+
+def test_failures_while_down_are_no_share_of_errors_afterwards() -> None:
+    often = Degraded(errors=0.1, window=4)
+    assert states(run("+" + "-" * 30 + "++++++", CADENCE, degraded=often))[-5:] == [UP] * 5
+
+
+@given(marks=mixed, cadence=cadences)
+def test_every_state_is_left_only_after_its_run(marks: str, cadence: Cadence) -> None:
+    found = states(run(marks, cadence))
+    for index in range(1, len(marks)):
+        was, now, tail = found[index - 1], found[index], marks[: index + 1]
+        if was is now:
+            continue
+        match was, now:
+            case (_, Health.DOWN):
+                assert tail.endswith("-" * cadence.fall)
+            case (Health.UP, _):
+                assert set(tail[-cadence.fall :]) <= {"-", "~"}
+            case (Health.DEGRADED, _):
+                assert tail.endswith("+" * cadence.rise)
+            case _:
+                assert set(tail[-cadence.rise :]) <= {"+", "~"}
+
+
+@given(marks=mixed, cadence=cadences)
+def test_never_stays_up_past_its_bound(marks: str, cadence: Cadence) -> None:
+    for index, state in enumerate(states(run(marks, cadence))):
+        if marks[: index + 1].endswith("-" * cadence.fall):
+            assert state is DOWN
+
+
+TARGETS = [Target(check="web", address=ip_address(f"192.0.2.{number}")) for number in range(4)]
+CHECKS = {target: Check(name="web", probe=TcpProbe(port=80), cadence=CADENCE) for target in TARGETS[:3]}
+ticks = st.lists(st.tuples(st.sampled_from(TARGETS), st.integers(0, 6), st.sampled_from("+~-")), max_size=30)
+
+
+@given(ticks.flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
+def test_the_order_of_results_within_a_tick_does_not_matter(pair: tuple[list[tuple[Target, int, str]], ...]) -> None:
+    folded = []
+    for some in pair:
+        results = [(target, replace(result(float(at_s), mark != "-"), poor=mark == "~")) for target, at_s, mark in some]
+        folded.append(fold_all({TARGETS[0]: Judgement(health=UP)}, results, CHECKS))
+    assert folded[0] == folded[1]
+    assert TARGETS[3] not in folded[0]  # it has no check
