@@ -26,16 +26,17 @@ class WrongTime(Exception):
     """The certificate, or one above it, has expired or is not valid yet: worth a second look at its dates."""
 
 
-def context(ca_file: str | None, *, ignore_time: bool = False) -> ssl.SSLContext:
+def context(ca_file: str | None, *, ignore_time: bool = False, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
     """A verifying client context for the system's roots or those of `ca_file`; a replaced file is read again.
 
+    `alpn` are the protocols that are offered (RFC 7301); none: the extension is not sent.
     Raises ProbeFault (ours) if the file cannot be used.
     """
     if ca_file is None:
-        return _context(None, 0, 0, ignore_time)
+        return _context(None, 0, 0, ignore_time, alpn)
     try:
         stat = os.stat(ca_file)  # noqa: PTH116 -- once per probe; Path would cost more than the call
-        return _context(ca_file, stat.st_mtime_ns, stat.st_ino, ignore_time)
+        return _context(ca_file, stat.st_mtime_ns, stat.st_ino, ignore_time, alpn)
     except ssl.SSLError as error:
         raise ProbeFault(Reason.OURS, f"no certificates in the CA file {ca_file}") from error
     except OSError as error:
@@ -43,10 +44,17 @@ def context(ca_file: str | None, *, ignore_time: bool = False) -> ssl.SSLContext
 
 
 @lru_cache(maxsize=CONTEXTS_MAX)
-def _context(ca_file: str | None, _mtime_ns: int, _inode: int, ignore_time: bool) -> ssl.SSLContext:  # noqa: FBT001
+def _context(
+    ca_file: str | None,
+    _mtime_ns: int,
+    _inode: int,
+    ignore_time: bool,  # noqa: FBT001
+    alpn: tuple[str, ...],
+) -> ssl.SSLContext:
     """Reading the roots takes some 20 ms, so contexts are shared."""
     made = ssl.create_default_context(cafile=ca_file)
-    made.set_alpn_protocols(["http/1.1"])
+    if alpn:
+        made.set_alpn_protocols(list(alpn))
     if ignore_time:
         made.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     return made
@@ -111,6 +119,11 @@ class TlsChannel:
         except ssl.SSLError as error:
             raise ProbeFault(Reason.TLS, _words(error)) from error
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that was agreed on by ALPN (RFC 7301), after a handshake."""
+        return self._object.selected_alpn_protocol()
+
     def dates(self) -> tuple[str, str]:
         """When the server's certificate begins and ends ("Jan  5 09:34:43 2018 GMT"), after a handshake."""
         certificate = self._object.getpeercert() or {}
@@ -125,6 +138,13 @@ def date_words(begin: str, end: str) -> str:
     if begin and ssl.cert_time_to_seconds(begin) > now_s:
         return f"certificate is not valid before {_day(begin)}"
     return "a certificate above the server's has expired or is not valid yet"
+
+
+def ends_within(end: str, expires_s: float) -> str | None:
+    """The words "certificate ends on DATE" if one that ends at `end`, as ssl gives it, does so within `expires_s`."""
+    if not end or ssl.cert_time_to_seconds(end) > time.time() + expires_s:
+        return None
+    return f"certificate ends on {_day(end)}"
 
 
 def _day(text: str) -> str:
