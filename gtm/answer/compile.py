@@ -14,6 +14,7 @@ from typing import NamedTuple, assert_never
 
 from gtm.answer.table import SteeredSet
 from gtm.decide.choose import RType, Selection, answered, has_type, select
+from gtm.decide.choose import ttl_s as ttl_of
 from gtm.decide.ring import ring as slots_of
 from gtm.decide.steer import order_for
 from gtm.model.address import IPAddress
@@ -36,6 +37,7 @@ class Shape(NamedTuple):
     pool: str
     policy: Policy
     ttl_s: int
+    ttl_min_s: int | None
     answers: int
     all_down: AllDown
     rtype: RType
@@ -70,7 +72,7 @@ def layout(deployment: Deployment, loci: Sequence[Locus]) -> Layout:
     for name in deployment.names:
         types = index.setdefault(wire_name.parse(name.owner).lower(), {})
         for rtype in types_of(deployment.pools[name.pool], name.all_down):
-            shape = Shape(name.pool, name.policy, name.ttl_s, name.answers, name.all_down, rtype)
+            shape = Shape(name.pool, name.policy, name.ttl_s, name.ttl_min_s, name.answers, name.all_down, rtype)
             if shape not in numbers:
                 numbers[shape] = len(shapes)
                 of_pool.setdefault(name.pool, []).append(len(shapes))
@@ -122,11 +124,14 @@ def compile_set(shape: Shape, pool: PoolPlan, orders: Orders, made: Made) -> Ste
 
     `made` has the rings that were made of the same plan before, and gets the new ones.
     """
-    _, _, ttl_s, answers, all_down, rtype = shape
+    _, _, longest_s, least_s, answers, all_down, rtype = shape
+    ttl_s = longest_s
     rings = []
     for order in orders.distinct:
         selection = select(all_down, pool, order, rtype)
         region = selection.region
+        if least_s is not None:
+            ttl_s = ttl_of(selection, pool, order, rtype, longest_s, least_s)
         # All that a selected region answers follows from its plan; that stays while the plan of all does, so its
         # identity is key enough, and is found at once where hashing it would take longer than making the ring.
         key = (id(region or all_down), ttl_s, answers, rtype)
@@ -143,7 +148,8 @@ def compile_set(shape: Shape, pool: PoolPlan, orders: Orders, made: Made) -> Ste
 
 def make_ring(name: SteeredName, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Ring:
     """The ready answers for the clients that have this order."""
-    return ring_of(select(name.all_down, pool, order, rtype), name.ttl_s, name.answers, rtype)
+    selection = select(name.all_down, pool, order, rtype)
+    return ring_of(selection, ttl_of(selection, pool, order, rtype, name.ttl_s, name.ttl_min_s), name.answers, rtype)
 
 
 def ring_of(selection: Selection, ttl_s: int, answers: int, rtype: RType) -> Ring:

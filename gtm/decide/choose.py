@@ -6,7 +6,7 @@ explanation cannot differ from the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, assert_never
@@ -84,6 +84,36 @@ def select(all_down: AllDown, pool: PoolPlan, order: tuple[str, ...], rtype: RTy
     """The first region of the order that is available and has this type, else what the all_down rule says."""
     region = _first(pool.regions, order, rtype)
     return _all_down(all_down, pool, order, rtype) if region is None else Selection(region, (), AVAILABLE)
+
+
+def ttl_s(
+    selection: Selection, pool: PoolPlan, order: tuple[str, ...], rtype: RType, longest_s: int, least_s: int | None
+) -> int:
+    """The TTL of a selection's answers: `longest_s`, or with `least_s` the time until another may be selected.
+
+    Within the two it is the time until an instance may change in the selected region, or in one before it that could
+    answer; where nothing is available it is the least.
+    """
+    if least_s is None:
+        return longest_s
+    if selection.region is None or selection.rule != AVAILABLE:
+        return least_s
+    soonest_s = longest_s
+    for region in weighed(selection.region, pool, order, rtype):
+        if region.flip_s is not None and region.flip_s < soonest_s:
+            soonest_s = region.flip_s
+    return max(least_s, soonest_s)
+
+
+def weighed(taken: RegionPlan, pool: PoolPlan, order: tuple[str, ...], rtype: RType) -> Iterator[RegionPlan]:
+    """The regions whose change could change what is selected: those before the one that is taken, and that one."""
+    for name in order:
+        region = pool.regions.get(name)
+        if region is taken:
+            yield region
+            return
+        if region is not None and _typed(region, rtype):
+            yield region
 
 
 def answered(region: RegionPlan, rtype: RType) -> tuple[Instance, ...]:

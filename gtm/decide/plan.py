@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gtm.decide.effective import effective, orders_on
+from gtm.decide.flip import Flips
+from gtm.decide.pace import Pace, horizons_of
 from gtm.decide.part import Part, Parts
 from gtm.model.check import Target
 from gtm.model.deployment import Deployment
@@ -40,13 +42,15 @@ class Decision:
 class Dependents:
     """The parts of every pool, and what hangs on what; worked out once per deployment.
 
-    `of_subject` has region names and instances as overrides name them ("REGION/LABEL").
+    `of_subject` has region names and instances as overrides name them ("REGION/LABEL"); `pace` is what those TTLs hang
+    on that have a range.
     """
 
     parts: Mapping[str, tuple[Part, ...]]
     of_part: Mapping[Part, tuple[str, ...]]
     of_target: Mapping[Target, tuple[Part, ...]]
     of_subject: Mapping[str, tuple[Part, ...]]
+    pace: Pace
 
     @classmethod
     def of(cls, deployment: Deployment) -> Dependents:
@@ -70,6 +74,7 @@ class Dependents:
             of_part={part: tuple(names) for part, names in pools.items()},
             of_target={target: tuple(stale) for target, stale in targets.items()},
             of_subject={subject: tuple(stale) for subject, stale in subjects.items()},
+            pace=Pace.of(deployment, parts),
         )
 
 
@@ -96,7 +101,7 @@ def decide(snapshot: Snapshot, earlier: Decision | None = None, dependents: Depe
         dependents = dependents or Dependents.of(snapshot.deployment)
         stale = Stale(parts=dependents.of_part.keys(), pools=frozenset(), touched=tuple(dependents.parts))
         pools = {}
-    anew = _Anew(snapshot)
+    anew = _Anew(snapshot, dependents.pace)
     for name in stale.touched:
         was = before.get(name)
         whole = name in stale.pools
@@ -111,8 +116,10 @@ def decide(snapshot: Snapshot, earlier: Decision | None = None, dependents: Depe
 class _Anew:
     """Plans parts in one snapshot; one that pools share is planned once, but for pools with orders of their own."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, pace: Pace) -> None:
         self._judgements = snapshot.judgements
+        self._flips = Flips(snapshot)
+        self._horizon_of = pace.horizon_of
         self._orders = active(snapshot)
         self._regional = {region: orders_on(self._orders, region) for region in snapshot.deployment.regions}
         self._singled = {order.subject.name for order in self._orders if order.subject.kind == "pool"}
@@ -120,10 +127,16 @@ class _Anew:
 
     def plan(self, part: Part, pool: str) -> RegionPlan:
         if pool in self._singled:
-            return plan_part(part, self._judgements, orders_on(self._orders, part.region, pool))
+            return self._anew(part, orders_on(self._orders, part.region, pool))
         planned = self._planned.get(part)
         if planned is None:
-            planned = self._planned[part] = plan_part(part, self._judgements, self._regional[part.region])
+            planned = self._planned[part] = self._anew(part, self._regional[part.region])
+        return planned
+
+    def _anew(self, part: Part, orders: tuple[Override, ...]) -> RegionPlan:
+        planned = plan_part(part, self._judgements, orders)
+        if self._horizon_of and part in self._horizon_of:
+            return paced(planned, self._flips, self._horizon_of[part])
         return planned
 
 
@@ -134,9 +147,12 @@ def active(snapshot: Snapshot) -> tuple[Override, ...]:
 
 def stale_between(before: Snapshot, after: Snapshot, dependents: Dependents) -> Stale:
     """What has other inputs in the second of two snapshots of one deployment."""
+    pace, were, are = dependents.pace, {*active(before)}, {*active(after)}
     parts = {part: None for target in changed_targets(before, after) for part in dependents.of_target.get(target, ())}
+    for target in pace.targets_moved(before.judgements, after.judgements):
+        parts.update(dict.fromkeys(pace.of_target[target]))
     pools: dict[str, None] = {}
-    for override in {*active(before)} ^ {*active(after)}:
+    for override in (were ^ are) | pace.ends_moved(were & are, before.now_s, after.now_s):
         if override.subject.kind == "pool":
             pools[override.subject.name] = None
         else:
@@ -174,6 +190,10 @@ def plan_pool(pool: Pool, snapshot: Snapshot, overrides: tuple[Override, ...], e
         part.region: plan_part(part, snapshot.judgements, orders_on(overrides, part.region, pool.name))
         for part in parts
     }
+    horizon_s = horizons_of(snapshot.deployment).get(pool.name)
+    if horizon_s is not None:
+        flips = Flips(snapshot)
+        regions = {name: paced(region, flips, horizon_s) for name, region in regions.items()}
     return _pool_plan(pool.name, regions, earlier)
 
 
@@ -209,3 +229,9 @@ def plan_part(part: Part, judgements: Mapping[Target, Judgement], orders: tuple[
     available = healthy > 0 and healthy >= part.threshold * total - 1e-9
     instances = [InstancePlan(one, health, one.weight > 0 and health in answered, why) for one, health, why in judged]
     return RegionPlan(part.region, available, healthy, total, part.threshold, tuple(instances))
+
+
+def paced(region: RegionPlan, flips: Flips, horizon_s: int) -> RegionPlan:
+    """A region's plan with the time until one of its weighted instances may change, if that is within `horizon_s`."""
+    soonest_s = min((flips.of(one.cause) for one in region.instances if one.instance.weight > 0), default=horizon_s)
+    return region._replace(flip_s=int(min(horizon_s, soonest_s)))

@@ -47,7 +47,8 @@ class InstancePlan(NamedTuple):
 class RegionPlan(NamedTuple):
     """A pool's part in one region: up or not, and how many of its `total` weighted instances are healthy.
 
-    `threshold` is the least share of healthy ones with which it is up.
+    `threshold` is the least share of healthy ones with which it is up. `flip_s` is the time until the health of one of
+    them may change, where the TTL of a name follows from it: at most the longest such TTL.
     """
 
     region: str
@@ -56,6 +57,7 @@ class RegionPlan(NamedTuple):
     total: int
     threshold: float
     instances: tuple[InstancePlan, ...]
+    flip_s: int | None = None
 
     @property
     def reason(self) -> str:
