@@ -20,10 +20,13 @@ class Attempt:
     """One run, under a deadline that its runner keeps.
 
     `doing` completes "timeout while ..."; `poor` says why the target is worse than it should be by its own account.
-    The phases are in seconds; `mark` ends one.
+    The phases are in seconds; `lap_s` ends one. `limit` is what enforces the deadline, set by the runner.
     """
 
-    __slots__ = ("_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "poor", "tls_s")
+    __slots__ = (
+        "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "poor", "start_s",
+        "tls_s",
+    )  # fmt: skip
 
     def __init__(self, deadline_s: float) -> None:
         """`deadline_s` is in the running loop's time."""
@@ -34,7 +37,8 @@ class Attempt:
         self.tls_s: float | None = None
         self.first_byte_s: float | None = None
         self._clock = asyncio.get_running_loop().time
-        self._since_s = self._clock()
+        self._since_s = self.start_s = self._clock()
+        self.limit: asyncio.Timeout | None = None
         self._closing: list[Closable] = []
 
     def lap_s(self) -> float:
@@ -42,6 +46,19 @@ class Attempt:
         now_s = self._clock()
         lap_s, self._since_s = now_s - self._since_s, now_s
         return lap_s
+
+    def hold(self) -> None:
+        """Stop the deadline: what is waited for now is no fault of the target; `resume` must follow."""
+        if self.limit is not None:
+            self.limit.reschedule(None)
+
+    def resume(self) -> None:
+        """Begin anew, with all of the time that there was at the start."""
+        now_s = self._clock()
+        self.deadline_s += now_s - self.start_s
+        self._since_s = self.start_s = now_s
+        if self.limit is not None:
+            self.limit.reschedule(self.deadline_s)
 
     def keep(self, thing: Closable) -> None:
         """Have something closed at the end, however that comes."""

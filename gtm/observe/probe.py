@@ -52,20 +52,19 @@ class _Run:
 
     async def __call__(self) -> Outcome:
         loop = asyncio.get_running_loop()
-        start_s = loop.time()
-        attempt = Attempt(start_s + self._timeout_s)
+        attempt = Attempt(loop.time() + self._timeout_s)
         try:
             words = await self._by(attempt)
         except ProbeFault as fault:
-            took_s = loop.time() - start_s
+            took_s = loop.time() - attempt.start_s
             return Outcome(reason=fault.reason, detail=fault.detail, took_s=took_s, phases=attempt.phases)
-        took_s = loop.time() - start_s
+        took_s = loop.time() - attempt.start_s
         detail = f"{words} in {_milliseconds(took_s)}"
         return Outcome(reason=Reason.OK, detail=detail, took_s=took_s, poor=attempt.poor, phases=attempt.phases)
 
     async def _by(self, attempt: Attempt) -> str:
         try:
-            async with asyncio.timeout_at(attempt.deadline_s):
+            async with asyncio.timeout_at(attempt.deadline_s) as attempt.limit:
                 return await self._ask(attempt)
         except TimeoutError as error:
             late_s = asyncio.get_running_loop().time() - attempt.deadline_s

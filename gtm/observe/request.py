@@ -16,7 +16,13 @@ _PORT = re.compile(r":[0-9]*$")
 
 
 def render(probe: HttpProbe, target: Target) -> bytes:
-    """An HTTP/1.1 request (RFC 9112) in one piece; the check's own headers replace ours of the same name.
+    """An HTTP/1.1 request (RFC 9112) in one piece. Raises ValueError as `fields` does."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields(probe, target))
+    return f"{probe.method} {probe.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1")
+
+
+def fields(probe: HttpProbe, target: Target) -> tuple[tuple[str, str], ...]:
+    """The headers of a request, Host first; the check's own replace ours of the same name.
 
     Raises ValueError if method, path or a header cannot be sent as they are.
     """
@@ -24,7 +30,7 @@ def render(probe: HttpProbe, target: Target) -> bytes:
         raise ValueError(f"method {probe.method!r} cannot be sent")
     if not _REQUEST_TARGET.fullmatch(probe.path):
         raise ValueError(f"path {probe.path!r} cannot be sent (allowed: printable ASCII without spaces)")
-    fields = {
+    found = {
         "host": ("Host", probe.host or _authority(target, probe.port, tls=probe.tls is not None)),
         "user-agent": ("User-Agent", "gtm-probe"),
         "accept": ("Accept", "*/*"),
@@ -32,15 +38,14 @@ def render(probe: HttpProbe, target: Target) -> bytes:
         "connection": ("Connection", "close"),
     }
     if probe.method in _CONTENT_METHODS:
-        fields["content-length"] = ("Content-Length", "0")
+        found["content-length"] = ("Content-Length", "0")
     for name, value in probe.headers:
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ValueError(f"header {name!r} cannot be sent")
-        fields[name.lower()] = (name, value)
-    if not _VALUE.fullmatch(fields["host"][1]):
+        found[name.lower()] = (name, value)
+    if not _VALUE.fullmatch(found["host"][1]):
         raise ValueError(f"host {probe.host!r} cannot be sent")
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.values())
-    return f"{probe.method} {probe.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1")
+    return tuple(found.values())
 
 
 def server_name(probe: HttpProbe, target: Target) -> str:
