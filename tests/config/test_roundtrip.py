@@ -76,6 +76,12 @@ last_resorts: st.SearchStrategy[AllDown] = st.one_of(
     st.sampled_from((ServeAll(), LastGood(), NoData())),
     st.just(Fallback(addresses=(IPv4Address("192.0.2.250"), IPv6Address("2001:db8::250")))),
 )
+ttls = st.one_of(
+    st.fixed_dictionaries({"ttl_s": st.integers(0, 604800)}),
+    st.lists(st.integers(1, 604800), min_size=2, max_size=2, unique=True)
+    .map(sorted)
+    .map(lambda both: {"ttl_min_s": both[0], "ttl_s": both[1]}),
+)
 
 
 @st.composite
@@ -179,7 +185,8 @@ def write_name(name: SteeredName) -> dict[str, Any]:
     resort = name.all_down
     down = [str(each) for each in resort.addresses] if isinstance(resort, Fallback) else words[type(resort)]
     steer = [write_rule(rule) for rule in name.policy.rules]
-    return {"pool": "12", "ttl": name.ttl_s, "answers": name.answers, "steer": steer, "all_down": down}
+    ttl = name.ttl_s if name.ttl_min_s is None else f"{name.ttl_min_s}..{name.ttl_s}s"
+    return {"pool": "12", "ttl": ttl, "answers": name.answers, "steer": steer, "all_down": down}
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,7 +203,7 @@ def test_what_is_written_is_read(data: st.DataObject) -> None:
             zone=ZONE_NAME,
             pool=pool.name,
             policy=data.draw(policies(names)),
-            ttl_s=data.draw(st.integers(0, 604800)),
+            **data.draw(ttls),
             answers=data.draw(st.integers(1, 16)),
             all_down=data.draw(last_resorts),
         )

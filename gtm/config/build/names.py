@@ -25,6 +25,7 @@ def build_names(
         place = ("names", key)
         owner = _owner(document, place, key, zone, context)
         pool = _pool(document, place, name, pools)
+        ttl_min_s, ttl_s = name.ttl if isinstance(name.ttl, tuple) else (None, name.ttl)
         policy = build_policy(document, (*place, "steer"), name.steer, pool, context)
         if pool is not None and owner is not None:
             _check_answers(document, place, name, owner, zone, pool)
@@ -39,7 +40,8 @@ def build_names(
                     zone=zone,
                     pool=pool.name,
                     policy=policy,
-                    ttl_s=name.ttl,
+                    ttl_s=ttl_s,
+                    ttl_min_s=ttl_min_s,
                     answers=name.answers,
                     all_down=_all_down(name.all_down),
                     line=document.line(place),

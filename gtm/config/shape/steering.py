@@ -19,19 +19,36 @@ from gtm.model.policy import Matcher
 from gtm.model.pool import WEIGHT_DEFAULT, WEIGHT_MAX
 
 TTL_MAX_S = 7 * 86400
+TTL_FORMS = f"whole seconds from 0 to {TTL_MAX_S}, as a number or like 30s, 5m, 1h; or a range of them such as 15..60"
+TTL_SCHEMA = {
+    "anyOf": [
+        *DURATION_SCHEMA["anyOf"],
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?\.\.[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$"},
+    ]
+}
 ANSWERS_MAX = 16
 ALL_DOWN_WORDS = ("serve_all", "last_good", "nodata")
 ASKABLE = ("A", "AAAA", "CNAME")
 
 
-def _ttl(value: object) -> int:
-    allowed = f"whole seconds from 0 to {TTL_MAX_S}, as a number or like 30s, 5m, 1h"
+def _ttl(value: object) -> int | tuple[int, int]:
+    """A TTL in seconds, or the least and the most of a range."""
+    least, dots, most = value.partition("..") if isinstance(value, str) else ("", "", "")
+    if not dots:
+        return _one_ttl(value)
+    found = _one_ttl(least), _one_ttl(most)
+    if not 0 < found[0] < found[1]:
+        raise Unfit(f"{shown(value)} is not a range of TTLs", "LEAST..MOST, LEAST at least one second and below MOST")
+    return found
+
+
+def _one_ttl(value: object) -> int:
     try:
         found = seconds(value)
     except Unfit as unfit:
-        raise Unfit(unfit.message, allowed) from None
+        raise Unfit(unfit.message, TTL_FORMS) from None
     if not found.is_integer() or found > TTL_MAX_S:
-        raise Unfit(f"{shown(value)} is not a TTL", allowed)
+        raise Unfit(f"{shown(value)} is not a TTL", TTL_FORMS)
     return int(found)
 
 
@@ -162,8 +179,10 @@ class NameShape(Shape):
     """A steered name."""
 
     pool: Label = Field(description="A pool of this file.")
-    ttl: Annotated[int, Read(_ttl, **DURATION_SCHEMA)] = Field(
-        default=TTL_DEFAULT_S, description="The TTL of its answers, in whole seconds."
+    ttl: Annotated[int | tuple[int, int], Read(_ttl, **TTL_SCHEMA)] = Field(
+        default=TTL_DEFAULT_S,
+        description="The TTL of its answers, in whole seconds; or LEAST..MOST, within which it is the time until they "
+        "may change.",
     )
     answers: int = Field(default=1, ge=1, le=ANSWERS_MAX, description="How many instances one answer holds at most.")
     steer: tuple[RuleShape, ...] = Field(
