@@ -24,8 +24,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "poor", "start_s",
-        "tls_s",
+        "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "poor",
+        "start_s", "tls_s",
     )  # fmt: skip
 
     def __init__(self, deadline_s: float) -> None:
@@ -49,7 +49,7 @@ class Attempt:
 
     def hold(self) -> None:
         """Stop the deadline: what is waited for now is no fault of the target; `resume` must follow."""
-        if self.limit is not None:
+        if self.limit is not None and not self.limit.expired():
             self.limit.reschedule(None)
 
     def resume(self) -> None:
@@ -57,7 +57,7 @@ class Attempt:
         now_s = self._clock()
         self.deadline_s += now_s - self.start_s
         self._since_s = self.start_s = now_s
-        if self.limit is not None:
+        if self.limit is not None and not self.limit.expired():
             self.limit.reschedule(self.deadline_s)
 
     def keep(self, thing: Closable) -> None:
