@@ -70,18 +70,19 @@ def judge(
     checks: Mapping[Target, Check],
     own: Vantage,
     others: Sequence[Vantage],
+    blind: frozenset[str],
     before: Mapping[Target, Judgement],
 ) -> Iterator[tuple[Target, Judgement]]:
     """The judgement of each of these targets by all vantage points; `own` is this node's, with its own judgements.
 
-    Without others it is its own. Where no vote counts (this node is cut off and nobody else is heard) the judgement
-    before stands. A target that this node does not probe itself is judged by those that do.
+    `blind` are those that `cut_off` names; it looks at all that they see, so it is asked only when that has changed.
+    Without others a target's judgement is this node's own. Where no vote counts (this node is cut off and nobody else
+    is heard) the judgement before stands. A target that this node does not probe is judged by those that do.
     """
     if not others:
         yield from ((target, own.opinions.get(target) or Judgement()) for target in targets)
         return
     vantages = sorted((own, *others), key=lambda vantage: vantage.name)
-    blind = cut_off(vantages)
     for target in targets:
         yield target, _judged(target, checks[target], vantages, blind, own.opinions.get(target), before.get(target))
 
