@@ -75,6 +75,7 @@ class Explained:
     answer      what this client is told now; where the slot cannot be known, everything that it may be told
     answers     the most instances in one answer
     class_id    the client's class; `scope` the ECS scope of the answer, in bits; both None for a country or subdivision
+    ttl_reason  why the TTL is what it is, of a name that has a range of them
     rcode       of a static answer
     at_s        the moment in the past that this is about, in seconds since the epoch; None for now
     """
@@ -94,6 +95,7 @@ class Explained:
     scope: int | None = None
     pool: str | None = None
     ttl_s: int | None = None
+    ttl_reason: str | None = None
     answers: int | None = None
     rules: tuple[TriedRule, ...] = ()
     regions: tuple[RegionStep, ...] = ()
@@ -279,7 +281,8 @@ def _steered(
         class_id=None if client.located is None else client.located.class_,
         scope=None if client.located is None else scope(scene, name, pool, rtype, client.located),
         pool=name.pool,
-        ttl_s=name.ttl_s,
+        ttl_s=why.ttl_s,
+        ttl_reason=why.ttl_reason,
         answers=1 if rtype is RType.CNAME else name.answers,
         rules=why.rules,
         regions=tuple(

@@ -74,7 +74,7 @@ def _facts(told: Explained) -> Iterator[tuple[str, str]]:
         yield "slot", f"{slot.number} of {slot.size} in the ring of weights"
     elif len(told.answer) > 1:
         yield "slot", "any: the weights decide by the client's network"
-    yield "pool", f"{told.pool}, TTL {told.ttl_s} s"
+    yield "pool", f"{told.pool}, TTL {told.ttl_s} s" + (f", {told.ttl_reason}" if told.ttl_reason else "")
     yield "zone", told.zone
     if told.at_s is not None:
         yield "revision", f"{told.revision}, at {moment(told.at_s)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gtm.decide.choose import Choice, Considered, RType, choose
+from gtm.decide.choose import AVAILABLE, Choice, Considered, RType, Selection, choose, select, ttl_s, weighed
 from gtm.decide.steer import distance_km, fits, matching_rule, order_for
 from gtm.model.name import SteeredName
 from gtm.model.place import Locus
@@ -36,7 +36,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One decision in full. `distances_km` is empty where the client's coordinates are not known."""
+    """One decision in full. `distances_km` is empty where the client's coordinates are not known.
+
+    `ttl_reason` says why the TTL is what it is, where the name has a range of them.
+    """
 
     rules: tuple[TriedRule, ...]
     order: tuple[str, ...]
@@ -44,6 +47,8 @@ class Explanation:
     considered: tuple[Considered, ...]
     candidates: tuple[Candidate, ...]
     choice: Choice
+    ttl_s: int
+    ttl_reason: str | None
 
 
 def explain(
@@ -52,6 +57,7 @@ def explain(
     """Every rule tried, every region considered and every instance with why it is in or out."""
     order = order_for(name.policy, locus, regions)
     choice = choose(name, pool, order, rtype)
+    selection = select(name.all_down, pool, order, rtype)
     at = locus.place.coordinates
     return Explanation(
         rules=_tried(name, locus),
@@ -60,7 +66,28 @@ def explain(
         considered=choice.considered,
         candidates=_candidates(pool, order, choice),
         choice=choice,
+        ttl_s=ttl_s(selection, pool, order, rtype, name.ttl_s, name.ttl_min_s),
+        ttl_reason=_ttl_reason(name, selection, pool, order, rtype),
     )
+
+
+def _ttl_reason(
+    name: SteeredName, selection: Selection, pool: PoolPlan, order: tuple[str, ...], rtype: RType
+) -> str | None:
+    if name.ttl_min_s is None:
+        return None
+    within = f"{name.ttl_min_s}..{name.ttl_s}"
+    if selection.region is None or selection.rule != AVAILABLE:
+        return f"the least of {within}: nothing is available"
+    flips = [
+        (name.ttl_s if one.flip_s is None else one.flip_s, one.region)
+        for one in weighed(selection.region, pool, order, rtype)
+    ]
+    soonest_s, region = min(flips, key=lambda flip: flip[0])
+    if soonest_s >= name.ttl_s:
+        return f"the most of {within}: nothing that it hangs on may change sooner"
+    place = "the least of" if soonest_s <= name.ttl_min_s else "in"
+    return f"{place} {within}: an instance in {region} may change in {soonest_s} s"
 
 
 def _tried(name: SteeredName, locus: Locus) -> tuple[TriedRule, ...]:

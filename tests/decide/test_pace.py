@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtm.answer.compile import Layout, compile_sets, layout
+from gtm.answer.compile import Layout, compile_sets, layout, make_ring
 from gtm.answer.table import SteeredSet
 from gtm.decide.choose import RType, select, ttl_s
+from gtm.decide.explain import explain
 from gtm.decide.plan import Decision, Dependents, decide, plan_pool
 from gtm.model.check import AtLeast, Cadence, Check, Composed, Member, Target, TcpProbe
 from gtm.model.deployment import Deployment
@@ -28,6 +29,7 @@ CADENCE = Cadence(interval_s=10.0, fall=4, rise=3, fast_s=2.0)
 PACED_CHECK = replace(CHECK, cadence=CADENCE)
 UP = Judgement(health=Health.UP)
 SHAKY = Judgement(health=Health.UP, streak=1, failures=1)
+LAST = Judgement(health=Health.UP, streak=3, failures=3)
 DOWN = Judgement(health=Health.DOWN, failures=9)
 
 
@@ -270,3 +272,34 @@ def test_more_failures_in_a_row_never_lengthen_the_ttl(
 
 def test_the_regions_of_the_world_are_those_of_the_order() -> None:
     assert set(REGIONS) == set(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected_s", "reason"),
+    [
+        ({}, 16, "in 5..60: an instance in us-east may change in 16 s"),
+        ({"us-east": SHAKY}, 6, "in 5..60: an instance in us-east may change in 6 s"),
+        ({"us-east": DOWN, "eu-west": SHAKY}, 6, "in 5..60: an instance in eu-west may change in 6 s"),
+        ({"us-east": LAST}, 5, "the least of 5..60: an instance in us-east may change in 2 s"),
+        (dict.fromkeys(ORDER, DOWN), 5, "the least of 5..60: nothing is available"),
+    ],
+)
+def test_an_explanation_says_why_the_ttl_is_what_it_is(
+    judged: dict[str, Judgement], expected_s: int, reason: str
+) -> None:
+    judgements = {target: one for region, one in judged.items() for target in targets_of(region)}
+    name = replace(RANGED, policy=EVERYONE)
+    pool = decide(seen(wanted(name), judgements)).plan.pools[POOL.name]
+    told = explain(name, pool, at("London"), REGIONS, RType.A)
+    assert (told.ttl_s, told.ttl_reason) == (expected_s, reason)
+    records = make_ring(name, pool, told.order, RType.A)
+    assert {int.from_bytes(record[6:10], "big") for record in records} == {expected_s}
+
+
+def test_an_explanation_of_what_cannot_change_and_of_what_has_one_ttl() -> None:
+    unchecked = replace(wanted(), pools={POOL.name: replace(POOL, check=None)})
+    pool = decide(seen(unchecked)).plan.pools[POOL.name]
+    told = explain(RANGED, pool, at("London"), REGIONS, RType.A)
+    assert (told.ttl_s, told.ttl_reason) == (60, "the most of 5..60: nothing that it hangs on may change sooner")
+    told = explain(WWW, pool, at("London"), REGIONS, RType.A)
+    assert (told.ttl_s, told.ttl_reason) == (WWW.ttl_s, None)
