@@ -61,3 +61,50 @@ class LoadSettings:
     half_life_s: float = 30.0
     age_max_s: float = 120.0
     reports: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadValue:
+    """What is known of one metric of a subject: smoothed, as last measured, how old that is, and where it is from.
+
+    `parts` is how many instances a region's value was put together from; 0: it was measured as it stands.
+    """
+
+    value: float
+    raw: float
+    age_s: float
+    source: str
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSourceState:
+    """How reading one source goes: `age_s` since it last went well (None: never), and why it does not (None: it does).
+
+    `samples` were taken, `ignored` series were of nothing that the deployment has or of no number, `failures` are
+    readings that came to nothing; all since the start.
+    """
+
+    source: str
+    age_s: float | None = None
+    problem: str | None = None
+    samples: int = 0
+    ignored: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSubject:
+    """One row of what is shown: a subject's metric and its value."""
+
+    subject: str
+    metric: LoadMetric
+    load: LoadValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSummary:
+    """All that is shown of load: the sources, pushed values among them, and what is known of whom, regions first."""
+
+    sources: tuple[LoadSourceState, ...]
+    subjects: tuple[LoadSubject, ...]

@@ -54,6 +54,15 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     INSERT INTO counter (name, value) VALUES ('revision', 0);
     """,
+    """
+    CREATE TABLE inbox (
+        id   INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        at_s REAL NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX inbox_kind ON inbox (kind, id);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

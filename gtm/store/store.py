@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,8 +11,10 @@ from gtm.model.check import Target
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
 from gtm.model.override import Override, Subject
-from gtm.store import judgements, overrides, revisions
+from gtm.model.push import Inbox
+from gtm.store import inbox, judgements, overrides, revisions
 from gtm.store.database import Database
+from gtm.store.inbox import Entry
 from gtm.store.overrides import AuditEntry
 from gtm.store.revisions import Inputs, Revision
 
@@ -74,6 +76,29 @@ class Store:
         """The latest changes of orders, newest first."""
         with self._database.read() as connection:
             return overrides.audit(connection, limit=limit, subject=subject)
+
+    # What is pushed from outside.
+
+    def deliver(self, entries: Sequence[Entry]) -> tuple[int, ...]:
+        """Leave pushed values for the controller, all or none; their numbers. Too many of a kind: its oldest go."""
+        with self._database.write(durable=False) as connection:
+            return inbox.put(connection, entries)
+
+    def collect(self, *, now_s: float, limit: int = inbox.COLLECTED_MAX) -> Inbox:
+        """Take up to `limit` of the oldest pushed values that still count. Writes only if anything waits.
+
+        Asked again while there is `more`: a number from `changes` tells of each delivery once.
+        """
+        with self._database.read() as connection:
+            if not inbox.waits(connection):
+                return Inbox()
+        with self._database.write(durable=False) as connection:
+            return inbox.take(connection, now_s, limit)
+
+    def collected(self, numbers: Iterable[int]) -> bool:
+        """Whether a delivery of these numbers has been taken."""
+        with self._database.read() as connection:
+            return not inbox.waits_up_to(connection, max(numbers, default=0))
 
     # Judgements.
 
