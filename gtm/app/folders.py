@@ -11,7 +11,9 @@ from gtm.model.errors import GtmError
 from gtm.model.node import Node
 
 # Only this one line matters here, and it must be found in a file that need not be sound YAML any more.
-_STATE = re.compile(r"""^state:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#"'][^#\n]*?))[ \t]*(?:#.*)?$""", re.MULTILINE)
+_STATE = re.compile(
+    r"""^state_folder:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#"'][^#\n]*?))[ \t]*(?:#.*)?$""", re.MULTILINE
+)
 _DEFAULT = str(Node.__dataclass_fields__["state"].default)
 
 

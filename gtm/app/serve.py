@@ -134,7 +134,7 @@ def admit(now: Node, wanted: Node, listen: Sequence[Endpoint]) -> None:
 
     Raises GtmError: its processes could not be started, and those that serve would have been ended for them.
     """
-    for key, was, new in (("state", now.state, wanted.state), ("user", now.user, wanted.user)):
+    for key, was, new in (("state_folder", now.state, wanted.state), ("user", now.user, wanted.user)):
         if was != new:
             raise GtmError(f"gtm.yaml: {key}: has changed, and that takes a restart")
     ours = () if listen else now.listen

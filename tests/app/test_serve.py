@@ -154,7 +154,7 @@ def test_an_edit_of_gtm_yaml_that_cannot_be_served_here_changes_nothing(served: 
             (good.replace(listen, '"192.0.2.1:5300"'), "cannot listen on 192.0.2.1:5300 (UDP)"),
             (good.replace(listen, f'"{taken}"'), f"cannot listen on {taken} (TCP): Address already in use"),
             (good.replace("api: off", f"api: {taken}"), f"cannot listen on {taken} (TCP): Address already in use"),
-            (good + "state: elsewhere\n", "state: has changed, and that takes a restart"),
+            (good + "state_folder: elsewhere\n", "state_folder: has changed, and that takes a restart"),
             (good + "user: nobody\n", "user: has changed, and that takes a restart"),
         ):
             path.write_text(edit)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gtm.config.deployment import load
 from gtm.model.address import Endpoint
 from gtm.model.check import Cadence, HttpProbe, TcpProbe, Tls
+from gtm.model.cluster import Cluster
 from gtm.model.deployment import Deployment
 from gtm.model.errors import ConfigErrors
 from gtm.model.expectation import Expectation
@@ -90,7 +92,7 @@ def test_the_reference_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("{}", Node(name="gtm", listen=(HERE, HERE6))),
         ("api: off\nworkers: auto", Node(name="gtm", listen=(HERE, HERE6))),
         (
-            "workers: 4\nuser: _gtm\nstate: /var/lib/gtm",
+            "workers: 4\nuser: _gtm\nstate_folder: /var/lib/gtm",
             Node(name="gtm", listen=(HERE, HERE6), workers=4, user="_gtm", state="/var/lib/gtm"),
         ),
         ("region: eu-west\nnode: n-1", Node(name="n-1", listen=(HERE, HERE6), region="eu-west")),
@@ -105,6 +107,45 @@ def test_the_reference_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_accepted_nodes(tmp_path: Path, text: str, expected: Node) -> None:
     assert changed(tmp_path, node=text).node == expected
+
+
+def test_a_node_that_shares_its_store(tmp_path: Path) -> None:
+    write(tmp_path, {"password": "s3cret\n", "token": "a word\n", "ca.pem": "x", "cert.pem": "x", "key.pem": "x"})
+    secure = """
+        node: fra1
+        state: etcd
+        etcd:
+          endpoints: ["https://etcd-1.example.net:2379", "https://[2001:db8::1]/", "https://192.0.2.1"]
+          prefix: /gtm/production
+          ca_file: ca.pem
+          cert_file: cert.pem
+          key_file: key.pem
+          user: gtm
+          password_file: password
+          lease: 8s
+        push: {token_file: token}
+    """
+    found = changed(tmp_path, node=dedent(secure)).node
+    assert found.push_token_file == "token"
+    assert found.cluster == Cluster(
+        endpoints=("https://etcd-1.example.net:2379", "https://[2001:db8::1]:2379", "https://192.0.2.1:2379"),
+        prefix="/gtm/production",
+        ca_file="ca.pem",
+        cert_file="cert.pem",
+        key_file="key.pem",
+        user="gtm",
+        password_file="password",
+        lease_s=8,
+    )
+    plain = 'node: a\nstate: etcd\netcd: {endpoints: ["http://127.0.0.1:2379"]}'
+    assert changed(tmp_path, node=plain).node.cluster == Cluster(endpoints=("http://127.0.0.1:2379",))
+
+
+def test_a_shared_store_says_what_must_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtm.config.build.nodes.find_spec", lambda name: None)
+    plain = 'node: a\nstate: etcd\netcd: {endpoints: ["http://127.0.0.1:2379"]}'
+    with pytest.raises(ConfigErrors, match=r"gtm.yaml:2: state: etcd needs httpx.*pip install 'gtm\[http\]'"):
+        changed(tmp_path, node=plain)
 
 
 def test_databases_are_found_in_order_of_names(tmp_path: Path) -> None:
