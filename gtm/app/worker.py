@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import structlog
+
 from gtm.answer.fast import REMEMBER
 from gtm.app.crew import FOLDER, hold
 from gtm.app.endpoint import parse_endpoint
@@ -18,8 +20,11 @@ from gtm.app.nameserver import counters as c
 from gtm.app.nameserver.answerer import Answerer
 from gtm.app.nameserver.loop import Loop
 from gtm.model.address import Endpoint
-from gtm.model.errors import GtmError
+from gtm.model.errors import GtmError, StoreError
+from gtm.observe.rtt.ring import SUFFIX, RingWriter
 from gtm.publish.dns.control import Control
+
+log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,13 +52,23 @@ def serve(state: Path, slot: int, endpoints: Sequence[Endpoint], user: str | Non
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     counters = c.create(state / FOLDER / f"dns-{slot}.counters")
+    ring = ring_of(state / FOLDER / f"dns-{slot}{SUFFIX}")
     if user is not None and os.geteuid() == 0:
         become(user)
     answerer = Answerer(state, Control(state), counters, remember=remembered())
     counters[c.PID] = os.getpid()
     ready()
-    loop.run(answerer, counters)
+    loop.run(answerer, counters, ring)
     del held
+
+
+def ring_of(path: Path) -> RingWriter | None:
+    """The ring for round-trip times of TCP clients, or None where there can be none: answering does not need it."""
+    try:
+        return RingWriter(path)
+    except StoreError as error:
+        log.warning("rtts_not_kept", reason=str(error))
+        return None
 
 
 def remembered() -> int:

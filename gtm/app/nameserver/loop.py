@@ -12,6 +12,7 @@ from gtm.app.nameserver.answerer import Answerer
 from gtm.app.nameserver.datagrams import Datagrams
 from gtm.app.nameserver.streams import Streams
 from gtm.model.address import Endpoint
+from gtm.observe.rtt.ring import RingWriter
 
 POLL_S = 0.25  # so that an idle worker still sees new tables, and being told to stop
 EXPIRE_S = 1.0
@@ -33,8 +34,8 @@ class Loop:
         """Make `run` answer what has come, and return."""
         self._stopping = True
 
-    def run(self, answerer: Answerer, counters: memoryview) -> None:
-        """Serve until told to stop."""
+    def run(self, answerer: Answerer, counters: memoryview, ring: RingWriter | None = None) -> None:
+        """Serve until told to stop; `ring` takes the round-trip times of TCP clients (None: nobody wants them)."""
         poll = select.epoll()
         receivers: dict[int, Datagrams] = {}
         listeners = {sock.fileno(): sock for sock in self._tcp}
@@ -43,7 +44,7 @@ class Loop:
             poll.register(sock, select.EPOLLIN)
         for sock in self._tcp:
             poll.register(sock, select.EPOLLIN)
-        streams = Streams(answerer, counters, _watcher(poll))
+        streams = Streams(answerer, counters, _watcher(poll), ring)
         expire_at_s = 0.0
         while not self._stopping:
             events = poll.poll(POLL_S)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gtm.app.nameserver import counters as c
 from gtm.app.nameserver.answerer import Answerer
+from gtm.observe.rtt import tcpinfo
+from gtm.observe.rtt.ring import Measured, RingWriter
 
 CONNECTIONS_MAX = 1000  # per worker; beyond it the one idle for longest is closed
 IDLE_S = 10.0  # without a whole query, or without taking its answers
@@ -31,16 +34,21 @@ class Connection:
     unread: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
     finished: bool = False  # the client will send no more
+    asked: bool = False  # a whole query has come
 
 
 class Streams:
-    """All TCP connections of a worker. `watch` sets the poll events of a file number (0: forget it)."""
+    """All TCP connections of a worker. `watch` sets the poll events of a file number (0: forget it).
 
-    def __init__(self, answerer: Answerer, counters: memoryview, watch: Watch) -> None:
+    `ring` takes the round-trip times of connections that have ended (None: nobody wants them).
+    """
+
+    def __init__(self, answerer: Answerer, counters: memoryview, watch: Watch, ring: RingWriter | None = None) -> None:
         """No connections yet."""
         self._answerer = answerer
         self._counters = counters
         self._watch = watch
+        self._ring = ring
         self.connections: dict[int, Connection] = {}
 
     def accept(self, listener: socket.socket, now_s: float) -> None:
@@ -98,6 +106,7 @@ class Streams:
                 connection.finished = True
                 unread.clear()
                 return bool(connection.unsent)
+            connection.asked = True
             connection.unsent += len(reply).to_bytes(2, "big") + reply
         del unread[:position]
         return bool(connection.unsent)
@@ -144,6 +153,18 @@ class Streams:
     def _close(self, number: int, word: int | None) -> None:
         connection = self.connections.pop(number)
         self._watch(number, 0)
+        if connection.asked and word != c.TCP_CLOSED_ERROR and self._ring is not None and self._ring.wanted():
+            _note(self._ring, connection)
         connection.sock.close()
         if word is not None:
             self._counters[word] += 1
+
+
+def _note(ring: RingWriter, connection: Connection) -> None:
+    """Put down how far the client is, if its connection told."""
+    try:
+        rtt_s = tcpinfo.clean_s(tcpinfo.of(connection.sock))
+    except OSError:  # reset meanwhile
+        return
+    if rtt_s is not None:
+        ring.put(Measured(connection.source, rtt_s, time.time()))

@@ -32,9 +32,12 @@ def csv_scan(at_s: float, regions: Collection[str] | None = None) -> Scan:
 
     `regions`: those that may occur; None: any.
     """
+    known = None if regions is None else frozenset(regions)
 
     def scan(file: IO[bytes], notes: Notes) -> Iterator[RttSample]:
-        for network, length, six, region, rtt_s, count in rows(file, notes, regions):
+        for network, length, six, region, rtt_s, count in rows(file, notes, known):
+            if notes.dry:
+                continue
             there: IPNetwork = IPv6Network((network, length)) if six else IPv4Network((network, length))
             yield RttSample(network=there, region=region, rtt_s=rtt_s, at_s=at_s, count=count)
 
@@ -84,7 +87,7 @@ def _row(text: str, regions: Collection[str] | None) -> Row:
     region = cells[1].strip()
     if not region or (regions is not None and region not in regions):
         near = did_you_mean(region, regions or ())
-        raise Unfit(f"{shown(region)} is not a region{near}", listed(regions) if regions else "a region's name")
+        raise Unfit(f"{shown(region)} is not a region{near}", listed(sorted(regions)) if regions else "a region's name")
     return network, length, six, region, _seconds(cells[2].strip()), _count(cells[3].strip()) if cells[3:] else 1
 
 

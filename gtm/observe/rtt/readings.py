@@ -17,9 +17,13 @@ Scan = Callable[[IO[bytes], "Notes"], Iterator[RttSample]]
 
 @dataclass(slots=True, kw_only=True)
 class Notes:
-    """What a reading found beside samples: faults, and what it passed over, by why."""
+    """What a reading found beside samples: faults, and what it passed over, by why.
+
+    `dry`: nobody takes the samples, so they need not be made.
+    """
 
     file: str
+    dry: bool = False
     faults: list[ConfigError] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
 
@@ -39,7 +43,7 @@ def checked(file: IO[bytes], name: str, scan: Scan) -> tuple[Iterator[RttSample]
 
     All or nothing: raises ConfigErrors, before the first sample, for a file that is not sound throughout.
     """
-    notes = Notes(file=name)
+    notes = Notes(file=name, dry=True)
     for _ in scan(file, notes):
         pass
     if notes.faults:
