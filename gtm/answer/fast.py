@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from gtm.answer.client import informative, locate
+from gtm.answer.marks import Marks, unread
 from gtm.answer.pick import MASK, MUL_A, MUL_B, slot
 from gtm.answer.table import AnswerTable
 from gtm.model.classes import PAGE
@@ -68,18 +69,19 @@ _VAGUE6 = frozenset((0x20010000, *range(0x20020000, 0x20030000)))
 _RR_BYTES = {1: 16, 28: 28, 5: 1 << 16}  # of one record; a CNAME is for the full path, which compresses its target
 
 
-def responder(table: AnswerTable, seed: int, *, remember: int = REMEMBER) -> Fast:
+def responder(table: AnswerTable, seed: int, *, remember: int = REMEMBER, marks: Marks | None = None) -> Fast:
     """A function (query, source address) -> answer or None, bound to one table and one time step's seed.
 
     What a query comes to is kept under the query without its ID: the answer's octets where they do not depend on who
     sent it, else where to look for them. Resolvers ask the same again whenever a TTL is over, so most queries are
     found there; the first `remember` different ones are, which a flood of new ones cannot push out. All that is read
-    are the closure's own variables. Raises nothing for any input.
+    are the closure's own variables. Which sets are asked is noted in `marks`, at the first query only of those that are
+    remembered. Raises nothing for any input.
     """
     classes = table.classes
     leaves24, pages, leaves = classes.leaves24, classes.pages, classes.leaves
     known: dict[bytes, _Outcome] = {}
-    study = _student(table, seed, known, remember)
+    study = _student(table, seed, known, remember, marks or unread(len(table.sets)))
 
     def respond(query: bytes, source: bytes) -> bytes | None:
         found = known.get(query[2:])
@@ -116,13 +118,14 @@ def responder(table: AnswerTable, seed: int, *, remember: int = REMEMBER) -> Fas
 
 
 def _student(
-    table: AnswerTable, seed: int, known: dict[bytes, _Outcome], remember: int
+    table: AnswerTable, seed: int, known: dict[bytes, _Outcome], remember: int, marks: Marks
 ) -> Callable[[bytes], _Outcome | None]:
     """A function query -> its outcome, for queries that are not in `known` yet; None where the full path must look."""
     names, classes, static = table.names, table.classes, table.static
     leaves24, pages, leaves = classes.leaves24, classes.pages, classes.leaves
     starts6, leaves6 = classes.starts6, classes.leaves6
     sets: list[_Set] = [(*steered,) for steered in table.sets]
+    asked, now = marks
 
     def study(query: bytes) -> _Outcome | None:
         end = query.find(0, 12) + 5
@@ -175,6 +178,7 @@ def _student(
                     known[query[2:]] = rest
                 return rest
 
+        asked[number] = now
         rtype, rings, orders, located = sets[number]
         if not size:
             prepared = (replies, question, opt, limit, _RR_BYTES[rtype], rings, orders)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gtm.answer.authority_lookup import Answer
 from gtm.answer.client import Located, locate
 from gtm.answer.full_query import Query, parse
+from gtm.answer.marks import Marks
 from gtm.answer.pick import slot
 from gtm.answer.table import AnswerTable
 from gtm.wire import ecs, edns, header
@@ -25,10 +26,11 @@ _CHAOS_TTL_S = 0
 class Steering:
     """How one client's steered sets are chosen, and what of that the ECS scope has to tell."""
 
-    __slots__ = ("_client", "_query", "_seed", "_source", "_table", "located")
+    __slots__ = ("_client", "_marks", "_query", "_seed", "_source", "_table", "located")
 
-    def __init__(self, table: AnswerTable, query: Query, source: bytes, seed: int) -> None:
+    def __init__(self, table: AnswerTable, query: Query, source: bytes, seed: int, marks: Marks | None) -> None:
         self._table = table
+        self._marks = marks
         self._query = query
         self._source = source
         self._seed = seed
@@ -45,6 +47,8 @@ class Steering:
 
     def choose(self, number: int) -> bytes:
         """The ready records of a steered set for this client."""
+        if self._marks is not None:
+            self._marks.of_set[number] = self._marks.now
         steered = self._table.sets[number]
         client = self.client
         self.located = self.located or steered.located
@@ -52,11 +56,13 @@ class Steering:
         return ring[slot(client.net, self._seed, len(ring))]
 
 
-def respond_full(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool) -> bytes | None:
+def respond_full(
+    table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool, marks: Marks | None = None
+) -> bytes | None:
     """The response to `query` from the packed address `source` (4 or 16 octets), or None to stay silent.
 
-    `seed` is that of the time step (see pick.seed_at). Raises nothing for any query. Over UDP the response is at most
-    the client's payload size, at least 512 and at most 1232 octets.
+    `seed` is that of the time step (see pick.seed_at); `marks` take which sets were asked. Raises nothing for any
+    query. Over UDP the response is at most the client's payload size, at least 512 and at most 1232 octets.
     """
     asked = parse(query)
     if asked is None:
@@ -69,7 +75,7 @@ def respond_full(table: AnswerTable, query: bytes, source: bytes, seed: int, *, 
         return _chaos(table, asked, question, limit_bytes)
     if question.qclass != t.CLASS_IN or question.qtype in {t.AXFR, t.IXFR}:
         return _plain(table, asked, header.REFUSED, limit_bytes)
-    steering = Steering(table, asked, source, seed)
+    steering = Steering(table, asked, source, seed, marks)
     dnssec = asked.edns is not None and asked.edns.dnssec_ok
     found = table.authority.lookup(question.qname, question.qtype, steering.choose, dnssec=dnssec)
     if found is None:

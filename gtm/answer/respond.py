@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gtm.answer.fast import OPT_BYTES, PLAIN_MAX, plain_question, responder
 from gtm.answer.full import respond_full
+from gtm.answer.marks import Marks
 from gtm.answer.table import AnswerTable
 
 MEMO_MAX = 200_000  # answers, some 500 octets each with their key
@@ -18,12 +19,15 @@ _IN = b"\x00\x01"
 _USUAL = frozenset({1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 48, 64, 65, 257})
 
 
-def respond(table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool = False) -> bytes | None:
+def respond(
+    table: AnswerTable, query: bytes, source: bytes, seed: int, *, tcp: bool = False, marks: Marks | None = None
+) -> bytes | None:
     """The answer to a query, or None where silence is right. Any bytes are a query; raises nothing.
 
-    `source` is the packed address it came from (4 or 16 octets), `seed` that of the time step (see pick.seed_at).
+    `source` is the packed address it came from (4 or 16 octets), `seed` that of the time step (see pick.seed_at);
+    `marks` take which steered sets were asked.
     """
-    reply = respond_full(table, query, source, seed, tcp=tcp)
+    reply = respond_full(table, query, source, seed, tcp=tcp, marks=marks)
     if reply is not None and len(reply) <= PLAIN_MAX - _ECS_ROOM_BYTES:
         _learn(table, query, reply)
     return reply

@@ -13,6 +13,8 @@ from pathlib import Path
 import structlog
 
 from gtm.answer.fast import REMEMBER
+from gtm.app.asked import SUFFIX as ASKED
+from gtm.app.asked import Asked
 from gtm.app.crew import FOLDER, hold
 from gtm.app.endpoint import parse_endpoint
 from gtm.app.logs import log_to_stderr
@@ -53,9 +55,10 @@ def serve(state: Path, slot: int, endpoints: Sequence[Endpoint], user: str | Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to handle
     counters = c.create(state / FOLDER / f"dns-{slot}.counters")
     ring = ring_of(state / FOLDER / f"dns-{slot}{SUFFIX}")
+    asked = asked_of(state / FOLDER / f"dns-{slot}{ASKED}")
     if user is not None and os.geteuid() == 0:
         become(user)
-    answerer = Answerer(state, Control(state), counters, remember=remembered())
+    answerer = Answerer(state, Control(state), counters, remember=remembered(), asked=asked)
     counters[c.PID] = os.getpid()
     ready()
     loop.run(answerer, counters, ring)
@@ -68,6 +71,15 @@ def ring_of(path: Path) -> RingWriter | None:
         return RingWriter(path)
     except StoreError as error:
         log.warning("rtts_not_kept", reason=str(error))
+        return None
+
+
+def asked_of(path: Path) -> Asked | None:
+    """Where to note which names are asked, or None where that cannot be noted: answering does not need it."""
+    try:
+        return Asked(path)
+    except StoreError as error:
+        log.warning("asked_not_noted", reason=str(error))
         return None
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import structlog
 
 from gtm.answer.fast import REMEMBER, Fast, responder
+from gtm.answer.marks import Marks
 from gtm.answer.pick import STEP_S, seed_at
 from gtm.answer.respond import respond
+from gtm.app.asked import Asked
 from gtm.app.nameserver import counters as c
 from gtm.model.errors import StoreError
 from gtm.publish.dns.control import Control
@@ -33,8 +35,21 @@ class Answerer:
 
     fast: Fast
 
-    def __init__(self, state: Path, control: Control, counters: memoryview, *, remember: int = REMEMBER) -> None:
-        """Load the current table; `remember` is the fast path's. Raises StoreError if there is none."""
+    def __init__(
+        self,
+        state: Path,
+        control: Control,
+        counters: memoryview,
+        *,
+        remember: int = REMEMBER,
+        asked: Asked | None = None,
+    ) -> None:
+        """Load the current table; `remember` is the fast path's, `asked` takes what is asked.
+
+        Raises StoreError if there is no table.
+        """
+        self._asked = asked
+        self._marks: Marks | None = None
         self._remember = remember
         self._state = state
         self._control = control
@@ -61,7 +76,7 @@ class Answerer:
         """The answer by the full path, or None for what is better dropped. A fault of ours is SERVFAIL, and counted."""
         counters = self._counters
         try:
-            reply = respond(self._loaded.table, query, source, self._seed, tcp=tcp)
+            reply = respond(self._loaded.table, query, source, self._seed, tcp=tcp, marks=self._marks)
         except Exception:
             log.exception("answer_fault", query=query.hex(), source=source.hex())
             counters[c.FAULTS] += 1
@@ -107,7 +122,16 @@ class Answerer:
         table = self._loaded.table
         self._step = now_s // STEP_S
         self._seed = seed_at(table.key, now_s)
-        self.fast = responder(table, self._seed, remember=self._remember)
+        self._marks = self._marks_of(self._loaded)
+        self.fast = responder(table, self._seed, remember=self._remember, marks=self._marks)
+
+    def _marks_of(self, loaded: Loaded) -> Marks | None:
+        """Where to note what is asked of a table; None where that cannot be noted, which changes no answer."""
+        try:
+            return None if self._asked is None else self._asked.marks(loaded.manifest, len(loaded.table.sets))
+        except StoreError as error:
+            log.warning("asked_not_noted", reason=str(error))
+            return None
 
     def _use(self, loaded: Loaded) -> None:
         self._loaded = loaded
