@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gtm.decide.flip import Flips, flip_s, left_s, probed
 from gtm.decide.health import fold
-from gtm.decide.quorum import Vantage, judge
+from gtm.decide.quorum import Vantage, cut_off, judge
 from gtm.model.check import AtLeast, Cadence, Check, Composed, Degraded, Member, Not, Target, TcpProbe
 from gtm.model.health import Health, Judgement, Result
 from gtm.model.override import Action, Override, Subject
@@ -121,7 +121,8 @@ def judged(own: Judgement, *others: Health, quorum: float = 0.51) -> tuple[Judge
     vantages = [
         Vantage(name=f"v{number}", opinions={TARGET: Judgement(health=health)}) for number, health in enumerate(others)
     ]
-    found = judge([TARGET], {TARGET: check}, Vantage(name="me", opinions={TARGET: own}), vantages, {})
+    me = Vantage(name="me", opinions={TARGET: own})
+    found = judge([TARGET], {TARGET: check}, me, vantages, cut_off((me, *vantages)), {})
     return dict(found)[TARGET], check
 
 
@@ -177,7 +178,7 @@ def test_where_no_vote_counts_the_next_one_decides() -> None:
     opinions = {TARGET: Judgement(health=Health.UP)}
     silent = Vantage(name="v", opinions=opinions, fresh=False)
     deaf = Vantage(name="me", opinions={TARGET: Judgement(health=Health.UNKNOWN)})
-    found = dict(judge([TARGET], {TARGET: CHECK}, deaf, [silent], {TARGET: Judgement(health=Health.UP)}))
+    found = dict(judge([TARGET], {TARGET: CHECK}, deaf, [silent], frozenset(), {TARGET: Judgement(health=Health.UP)}))
     assert found[TARGET].health is Health.UP
     assert flip_s(found[TARGET], CHECK, "me") == 0
 
