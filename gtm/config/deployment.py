@@ -10,6 +10,7 @@ from pathlib import Path
 from gtm.config.build.checks import build_checks
 from gtm.config.build.context import Context
 from gtm.config.build.expectations import build_expectations
+from gtm.config.build.load import build_load
 from gtm.config.build.names import build_names
 from gtm.config.build.nodes import build_node
 from gtm.config.build.pools import build_pools, check_keys
@@ -28,6 +29,8 @@ from gtm.model.pool import Pool
 NODE_FILE = "gtm.yaml"
 REGIONS_FILE = "geodata/regions.yaml"
 CHECKS_FILE = "probes/checks.yaml"
+LOAD_FILE = "probes/load.yaml"
+FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE)
 
 
 def load(folder: Path) -> Deployment:
@@ -49,7 +52,7 @@ def _load(folder: Path) -> Deployment:
     zones, steering = list_zones(folder, faults)
     if not zones and not faults:
         faults.append(ConfigError("no zones to serve", file=str(folder), allowed="at least one zones/NAME.zone"))
-    documents = {name: Document.open(folder / name) for name in (NODE_FILE, REGIONS_FILE, CHECKS_FILE)}
+    documents = {name: Document.open(folder / name) for name in FILES}
     regions = build_regions(documents[REGIONS_FILE])
     checks = build_checks(documents[CHECKS_FILE], folder)
     context = Context(
@@ -58,12 +61,20 @@ def _load(folder: Path) -> Deployment:
         zones=frozenset(zones),
     )
     node = build_node(documents[NODE_FILE], folder, context.regions, faults)
+    measured = build_load(documents[LOAD_FILE], folder, context.regions)
     pools, names, expectations = _steering(steering, zones, context, faults)
     faults.extend(fault for document in documents.values() if document is not None for fault in document.faults)
     if faults:
         raise ConfigErrors(faults)
     return Deployment(
-        node=node, regions=regions, checks=checks, pools=pools, names=names, zone_files=zones, expectations=expectations
+        node=node,
+        regions=regions,
+        checks=checks,
+        pools=pools,
+        names=names,
+        zone_files=zones,
+        expectations=expectations,
+        load=measured,
     )
 
 
@@ -110,7 +121,7 @@ def _known(document: Document | None, key: str) -> Known:
 
 def _refuse_yml(folder: Path, faults: list[ConfigError]) -> None:
     """Faults for files whose name is nearly right: a file that is not read must not look as though it were."""
-    for name in (NODE_FILE, REGIONS_FILE, CHECKS_FILE):
+    for name in FILES:
         path = (folder / name).with_suffix(".yml")
         if is_file(path):
             faults.append(ConfigError("is not read", file=str(path), allowed=f"the name {name}"))

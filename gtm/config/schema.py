@@ -7,6 +7,7 @@ from typing import Any
 
 from gtm.config.shape.base import Shape
 from gtm.config.shape.checks import ChecksFile
+from gtm.config.shape.load import LoadFile
 from gtm.config.shape.node import NodeFile
 from gtm.config.shape.regions import RegionsFile
 from gtm.config.shape.steering import SteeringFile
@@ -15,6 +16,7 @@ FILES: dict[str, tuple[str, type[Shape]]] = {
     "gtm.schema.json": ("gtm.yaml", NodeFile),
     "regions.schema.json": ("geodata/regions.yaml", RegionsFile),
     "checks.schema.json": ("probes/checks.yaml", ChecksFile),
+    "load.schema.json": ("probes/load.yaml", LoadFile),
     "steering.schema.json": ("zones/NAME.yaml", SteeringFile),
 }
 

@@ -30,6 +30,16 @@ checks:
   mail:
     tcp: {port: 25}
 """
+LOAD = """\
+interval: 10s
+reports: true
+sources:
+  - prometheus: http://127.0.0.1:9090
+    queries:
+      - {metric: requests, query: "sum by (instance)(rate(x[1m]))", label: instance}
+      - {metric: utilisation, query: "busy", label: us-east}
+  - file: load.json
+"""
 STEERING = """\
 pools:
   web:
@@ -54,6 +64,7 @@ GOOD: Mapping[str, str] = {
     "gtm.yaml": NODE,
     "geodata/regions.yaml": REGIONS,
     "probes/checks.yaml": CHECKS,
+    "probes/load.yaml": LOAD,
     "zones/lb.example.com.zone": ZONE,
     "zones/lb.example.com.yaml": STEERING,
 }
