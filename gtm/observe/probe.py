@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
-from gtm.model.check import Check, HttpProbe, Target, TcpProbe
+from gtm.model.check import Check, HttpProbe, HttpVersion, Target, TcpProbe
 from gtm.observe import kinds, request, tls
 from gtm.observe.attempt import Ask, Attempt
 from gtm.observe.connection import Connection
@@ -33,7 +33,7 @@ def prepare(target: Target, check: Check) -> Prepared:
 
 def _ask(target: Target, check: Check) -> Ask:
     match check.probe:
-        case HttpProbe() as probe:
+        case HttpProbe(version=HttpVersion.HTTP_1_1) as probe:
             return _Http(target, probe)
         case TcpProbe() as probe:
             return _Tcp(target, probe.port)
