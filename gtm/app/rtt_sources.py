@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from gtm.app.crew import FOLDER
+from gtm.model.address import IPAddress
 from gtm.model.errors import GtmError
 from gtm.model.node import Node
 from gtm.model.rtt import RttFile, RttFormat, RttSample, RttSettings
@@ -30,6 +31,7 @@ BATCH = 2048  # samples of a file handed over at once: some 10 ms of the event l
 
 OnSamples = Callable[[list[RttSample]], None]
 Signature = tuple[int, int, int]  # when it was modified, its size, its number
+Key = tuple[str, RttFormat, frozenset[tuple[IPAddress, str]]]  # what a file is read as; values of the model have dicts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class RttSources:
         self._settings = settings or NONE
         self._node = node
         self._regions = regions
-        self._read: dict[RttFile, Signature | None] = {}
+        self._read: dict[Key, Signature | None] = {}
         self._changed = asyncio.Event()
         self._said = False
         self.counters = RttCounters()
@@ -82,7 +84,8 @@ class RttSources:
         if regions != self._regions or _width(settings) != _width(self._settings):
             self._read.clear()
         self._settings, self._node, self._regions = settings, node, regions
-        self._read = {file: read for file, read in self._read.items() if file in settings.files}
+        kept = set(map(_key, settings.files))
+        self._read = {key: read for key, read in self._read.items() if key in kept}
         named = {file.path for file in settings.files}
         self.problems = {path: why for path, why in self.problems.items() if path in named}
         self._said = False
@@ -149,16 +152,17 @@ class RttSources:
         """Read a file if it is not the one that was read last."""
         path = self._folder / file.path
         signature = await asyncio.to_thread(_signature, path)
-        if file in self._read and self._read[file] == signature:
+        key = _key(file)
+        if key in self._read and self._read[key] == signature:
             return
         try:
             count, notes = await self._take_file(file, path, settings)
         except GtmError as error:
-            self._read[file] = signature
+            self._read[key] = signature
             self.problems[file.path] = str(error)
             log.error("rtt_file_refused", file=file.path, reason=str(error))
             return
-        self._read[file] = signature  # not before: what is cut short by a reload is read again
+        self._read[key] = signature  # not before: what is cut short by a reload is read again
         self.problems.pop(file.path, None)
         self.counters.ignored += sum(notes.ignored.values())
         log.info("rtt_file_read", file=file.path, samples=count, ignored=notes.ignored)
@@ -198,6 +202,10 @@ def _width(settings: RttSettings) -> Width:
 
 def _some(samples: Iterator[RttSample]) -> list[RttSample]:
     return list(islice(samples, BATCH))
+
+
+def _key(file: RttFile) -> Key:
+    return file.path, file.format, frozenset(file.regions.items())
 
 
 def _signature(path: Path) -> Signature | None:

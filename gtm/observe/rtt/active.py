@@ -70,6 +70,7 @@ class ActiveRtt:
         self._waiting = 0
         self._samples: list[RttSample] = []
         self._said: set[str] = set()
+        self._ended = False
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -86,7 +87,7 @@ class ActiveRtt:
                 next_s = self._due[0][0] - loop.time() if self._due else IDLE_S
                 await asyncio.sleep(min(max(next_s, TICK_S), IDLE_S))
         finally:
-            self._samples.clear()  # what is still under way ends as lost, and counts for nothing
+            self._ended = True
             echoes.close()
             handshakes.close()
             queries.close()
@@ -139,6 +140,8 @@ class ActiveRtt:
 
     def _done(self, target: RttTarget, rtt_s: float | None) -> None:
         self._waiting -= 1
+        if self._ended:  # it was given up, not lost
+            return
         if rtt_s is None:
             self.counters.lost += 1
             return

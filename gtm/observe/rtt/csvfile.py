@@ -18,7 +18,8 @@ from gtm.model.rtt import RttSample
 from gtm.observe.rtt.readings import RTT_MAX_S, Notes, Scan
 
 LINE_MAX_BYTES = 1000
-COUNT_MAX = 1_000_000_000
+COUNT_MAX = 1_000_000
+LENGTH_MIN = {32: 8, 128: 16}  # no single round-trip time is that of a larger network
 
 LINE = "PREFIX,REGION,MILLISECONDS or PREFIX,REGION,MILLISECONDS,COUNT, such as 192.0.2.0/24,us-east,23.5"
 PREFIX = "a network such as 192.0.2.0/24 or 2001:db8::/48, or an address"
@@ -107,6 +108,8 @@ def _network(text: str) -> tuple[int, int, bool]:
         raise Unfit(f"{shown(text)} is not a network", PREFIX) from None
     if length > bits:
         raise Unfit(f"{shown(text)} is not a network", PREFIX)
+    if length < LENGTH_MIN[bits]:
+        raise Unfit(f"{shown(text)} is too large a network", f"/{LENGTH_MIN[bits]} and longer")
     if number & ((1 << (bits - length)) - 1):
         raise Unfit(f"{text} has bits set past /{length}; did you mean {ip_network(text, strict=False)}?", PREFIX)
     return number, length, six

@@ -148,10 +148,11 @@ class RttRing:
 
 def _sound(path: Path) -> bool:
     """Whether a file is a ring of this form."""
-    if not path.exists() or path.stat().st_size != _BYTES:
+    try:
+        with path.open("rb") as file:
+            return path.stat().st_size == _BYTES and int.from_bytes(file.read(8), "little") == _MAGIC
+    except OSError:  # absent, or left by another account
         return False
-    with path.open("rb") as file:
-        return int.from_bytes(file.read(8), "little") == _MAGIC
 
 
 def _make(path: Path) -> None:
