@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from gtm.decide.plan import Decision
 from gtm.model.check import Target
+from gtm.model.cluster import ClusterState
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
 from gtm.model.override import Override
@@ -23,13 +24,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What there is to write down: the decision in force and what has become known since."""
+    """What there is to write down: the decision in force and what has become known since; `own`: by this node alone."""
 
     decision: Decision
     judgements: Mapping[Target, Judgement]
+    own: Mapping[Target, Judgement]
     overrides: tuple[Override, ...]
     problem: str | None
     probes: Counters
+    faults: Mapping[Target, str] = field(default_factory=dict)
+    cluster: ClusterState | None = None
 
 
 class Recorder:
@@ -64,6 +68,8 @@ class Recorder:
             last_good={name: pool for name, pool in pools.items() if pool.last_good is not None},
             problem=news.problem,
             probes=probe_counts(news.probes),
+            faults=news.faults,
+            cluster=news.cluster,
         )
 
     def _remember(self, news: News) -> None:
@@ -77,9 +83,9 @@ class Recorder:
                 overrides=snapshot.overrides,
             )
             self._revision = snapshot.revision
-        changed = {target: one for target, one in news.judgements.items() if self._saved.get(target) is not one}
+        changed = {target: one for target, one in news.own.items() if self._saved.get(target) is not one}
         self._store.save_judgements(changed, now_s=time.time())
-        self._saved = dict(news.judgements)
+        self._saved = dict(news.own)
 
 
 def probe_counts(counters: Counters) -> dict[str, float]:

@@ -15,6 +15,7 @@ from gtm.app.folders import state_folder
 from gtm.app.view import View, read_view
 from gtm.decide.plan import active
 from gtm.model.check import Target
+from gtm.model.cluster import ClusterState
 from gtm.model.deployment import Deployment
 from gtm.model.errors import GtmError
 from gtm.model.health import Judgement
@@ -35,6 +36,8 @@ from gtm.web.status import (
     TableStatus,
     WorkerStatus,
 )
+
+STALE_SHOWN_MAX = 3
 
 
 def status_of_folder(folder: Path) -> Status:
@@ -67,6 +70,8 @@ def status_of(view: View) -> Status:
         overrides=active(snapshot),
         databases=databases_of(Path(view.facts.folder), deployment),
         probes=view.facts.probes,
+        faults={str(target): why for target, why in view.facts.faults.items()},
+        cluster=view.facts.cluster,
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))
@@ -134,6 +139,8 @@ def _instance(pool: Pool, planned: InstancePlan, judgements: Mapping[Target, Jud
         since_s=None if judged is None else judged.since_s or None,
         streak=0 if judged is None else judged.streak,
         last=None if judged is None else judged.last,
+        stale=judged is not None and judged.stale,
+        votes=() if judged is None else judged.votes,
     )
 
 
@@ -171,8 +178,39 @@ def _problems(status: Status) -> Iterable[str]:
     for pool in status.pools:
         if pool.all_down:
             yield f"pool {pool.name} has no available region: the all_down rule decides"
+    yield from _unseen(status)
+    if status.cluster is not None:
+        yield from _cluster(status.node, status.cluster)
     if status.reload_problem is not None:
         yield f"the last reload changed nothing, because:\n{status.reload_problem}"
+
+
+def _unseen(status: Status) -> Iterable[str]:
+    """What says that targets are not seen as they should be."""
+    stale = sorted({str(one.target) for one in _instances(status) if one.stale})
+    if stale:
+        more = f" and {len(stale) - STALE_SHOWN_MAX} more" if len(stale) > STALE_SHOWN_MAX else ""
+        yield f"not checked lately, so that an old verdict stands: {', '.join(stale[:STALE_SHOWN_MAX])}{more}"
+    for why in sorted(set(status.faults.values())):
+        count = sum(each == why for each in status.faults.values())
+        yield f"{count} target{'s' if count > 1 else ''} cannot be checked from here: {why}"
+
+
+def _cluster(own: str, cluster: ClusterState) -> Iterable[str]:
+    if not cluster.connected:
+        yield f"the shared store cannot be reached ({cluster.problem or 'not yet'}): this node decides alone"
+    here = next((node.deployment for node in cluster.nodes if node.name == own), None)
+    for node in cluster.nodes:
+        if not node.fresh:
+            yield f"node {node.name} has not been heard of for {node.heard_s_ago:.0f} s"
+        elif node.cut_off:
+            yield f"node {node.name} sees {node.down} of {node.targets} targets down: it is taken to be cut off itself"
+        elif here is not None and node.deployment not in (None, here):
+            yield f"node {node.name} runs another deployment ({node.deployment}, here {here})"
+
+
+def _instances(status: Status) -> Iterable[InstanceStatus]:
+    return (one for pool in status.pools for part in pool.regions for one in part.instances)
 
 
 def status_document(status: Status) -> dict[str, object]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from gtm.app.columns import Paint, clean, columns, duration, percent, plain
-from gtm.model.health import Health
+from gtm.model.cluster import ClusterState
+from gtm.model.health import Health, Vote
 from gtm.model.override import Override
 from gtm.web.status import InstanceStatus, PoolStatus, Status
 
@@ -41,6 +42,9 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     for pool in status.pools:
         yield ""
         yield from _pool(status, pool, paint)
+    if status.cluster is not None:
+        yield ""
+        yield from _cluster(status.cluster, paint)
     if status.overrides:
         yield ""
         yield paint("orders in force", None)
@@ -113,7 +117,7 @@ def _pool(status: Status, pool: PoolStatus, paint: Paint) -> Iterator[str]:
                     str(one.health),
                     str(one.weight),
                     _since(one, status.now_s),
-                    _seen(one),
+                    _seen(one, status.now_s),
                 )
             )
             healths.append(one.health)
@@ -126,17 +130,48 @@ def _pool(status: Status, pool: PoolStatus, paint: Paint) -> Iterator[str]:
     )
 
 
+def _cluster(cluster: ClusterState, paint: Paint) -> Iterator[str]:
+    heard = f"heard of {duration(cluster.age_s)} ago, at revision {cluster.revision}"
+    why = f": {clean(cluster.problem)}" if cluster.problem else ""
+    yield paint("cluster", None) + f" shared store {'connected' if cluster.connected else f'away{why}'}, {heard}"
+    yield from columns(
+        (
+            (
+                node.name,
+                node.region or "-",
+                "cut off" if node.cut_off else "fresh" if node.fresh else "silent",
+                f"{duration(node.heard_s_ago)} ago",
+                f"{node.down} of {node.targets}",
+                node.deployment or "-",
+            )
+            for node in cluster.nodes
+        ),
+        heads=("NODE", "REGION", "VOICE", "HEARD", "SEES DOWN", "DEPLOYMENT"),
+    )
+
+
 def _since(one: InstanceStatus, now_s: float) -> str:
     return f"{duration(now_s - one.since_s)}" if one.since_s else "-"
 
 
-def _seen(one: InstanceStatus) -> str:
+def _seen(one: InstanceStatus, now_s: float) -> str:
     """The last result where checks decide, the order where people do."""
     last = one.last
     seen = "" if last is None else clean(last.detail)
     if last is None or one.health is not one.judged:
         return clean(one.reason) + (f" (check: {seen})" if seen else "")
-    return seen if one.streak == 0 else f"{seen}, {one.streak} in a row against {one.judged}"
+    words = [seen]
+    if one.streak:
+        words.append(f"{one.streak} in a row against {one.judged}")
+    if one.stale:
+        words.append(f"STALE: not checked since {duration(max(0.0, now_s - last.at_s))}")
+    if len({vote.health for vote in one.votes}) > 1:
+        words.append("nodes disagree: " + " ".join(map(_vote, one.votes)))
+    return ", ".join(words)
+
+
+def _vote(vote: Vote) -> str:
+    return f"{vote.vantage} {vote.health}" + ("" if vote.counted else " (not counted)")
 
 
 def orders(overrides: tuple[Override, ...], now_s: float) -> list[str]:

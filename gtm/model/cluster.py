@@ -23,3 +23,36 @@ class Cluster:
     user: str | None = None
     password_file: str | None = None
     lease_s: float = LEASE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerState:
+    """A node of the cluster, this one among them, as this one knows it.
+
+    `heard_s_ago`: seconds since it was heard of last; `fresh`: that is not too long ago, so its votes count, unless it
+    is `cut_off`: then it sees almost everything down. `targets` is how many it judges, `down` how many of them it calls
+    DOWN. `deployment` is a digest of the deployment that it runs, None if it has not said.
+    """
+
+    name: str
+    region: str | None
+    deployment: str | None
+    heard_s_ago: float
+    fresh: bool
+    cut_off: bool
+    targets: int
+    down: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """What this node knows of the cluster: of its store, when it last reached it, and of its nodes.
+
+    `age_s`: seconds since the store was last heard of; `problem` is why it cannot be reached, where it cannot.
+    """
+
+    connected: bool
+    age_s: float
+    revision: int
+    problem: str | None
+    nodes: tuple[PeerState, ...]

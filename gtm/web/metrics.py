@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from gtm.model.check import Target
+from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result
 from gtm.web.status import InstanceStatus, Status
 
@@ -48,6 +49,8 @@ def metrics(status: Status | None) -> Iterator[Metric]:
     yield from _probes(status)
     yield from _prober(status)
     yield from _overrides(status)
+    if status.cluster is not None:
+        yield from _cluster(status.cluster)
 
 
 def _node(status: Status) -> Iterator[Metric]:
@@ -173,6 +176,18 @@ def _probes(status: Status) -> Iterator[Metric]:
         [(_key(target), one.since_s) for target, one in probed.items() if one.since_s],
         labels,
     )
+    yield _gauge(
+        "gtm_target_stale",
+        "1 if the check of the target has not run for three intervals, so that an old verdict stands.",
+        [(_key(target), float(one.stale)) for target, one in probed.items()],
+        labels,
+    )
+    yield _gauge(
+        "gtm_target_votes_down",
+        "How many nodes whose votes count call the target down.",
+        [(_key(target), _votes_down(one)) for target, one in probed.items() if one.votes],
+        labels,
+    )
     for name, text, value in (
         ("gtm_probe_success", "1 if the last probe was good.", _ok),
         ("gtm_probe_duration_seconds", "How long the last probe took.", _took),
@@ -231,6 +246,30 @@ def _overrides(status: Status) -> Iterator[Metric]:
     )
 
 
+def _cluster(cluster: ClusterState) -> Iterator[Metric]:
+    nodes = [((node.name,), node) for node in cluster.nodes]
+    yield _gauge("gtm_shared_store_up", "1 if the shared store can be reached.", [((), float(cluster.connected))])
+    yield _gauge("gtm_shared_store_age_seconds", "Seconds since the shared store was heard of.", [((), cluster.age_s)])
+    yield _gauge(
+        "gtm_node_fresh",
+        "1 if the node of the cluster has been heard of lately, so that its votes count.",
+        [(key, float(node.fresh)) for key, node in nodes],
+        ("node",),
+    )
+    yield _gauge(
+        "gtm_node_cut_off",
+        "1 if the node of the cluster sees almost everything down and is taken to be cut off.",
+        [(key, float(node.cut_off)) for key, node in nodes],
+        ("node",),
+    )
+    yield _gauge(
+        "gtm_node_targets_down",
+        "How many targets the node of the cluster calls down.",
+        [(key, float(node.down)) for key, node in nodes],
+        ("node",),
+    )
+
+
 def _targets(status: Status) -> dict[Target, InstanceStatus]:
     """Every probed target once, though several pools may share it."""
     return {
@@ -240,6 +279,10 @@ def _targets(status: Status) -> dict[Target, InstanceStatus]:
         for one in part.instances
         if one.target is not None
     }
+
+
+def _votes_down(one: InstanceStatus) -> float:
+    return float(sum(vote.counted and vote.health is Health.DOWN for vote in one.votes))
 
 
 def _key(target: Target) -> tuple[str, str]:

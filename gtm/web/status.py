@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gtm.model.check import Target
-from gtm.model.health import Health, Result
+from gtm.model.cluster import ClusterState
+from gtm.model.health import Health, Result, Vote
 from gtm.model.override import Override
 from gtm.model.place import Coordinates
 
@@ -47,7 +48,8 @@ class InstanceStatus:
     """An instance in one pool: its effective health, and what its check says.
 
     `target` is what is probed (None: nothing is); `judged` is the check's own verdict, in force since `since_s`;
-    `streak` counts the latest results that contradict it, of which `last` is the newest.
+    `streak` counts the latest results that contradict it, of which `last` is the newest. `stale`: the check has not run
+    lately, and the verdict is an old one; `votes` are those of all nodes, where there are others.
     """
 
     label: str
@@ -60,6 +62,8 @@ class InstanceStatus:
     since_s: float | None = None
     streak: int = 0
     last: Result | None = None
+    stale: bool = False
+    votes: tuple[Vote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One node at one moment. `probes` are the prober's counters by name.
+    """One node at one moment. `probes` are the prober's counters by name, `faults` why targets cannot be probed here.
 
     `reload_problem` is what the last reload failed on, None when it did not; `problems` is everything that somebody
     should look at, that included.
@@ -124,5 +128,7 @@ class Status:
     overrides: tuple[Override, ...]
     databases: tuple[DatabaseStatus, ...]
     probes: Mapping[str, float] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    cluster: ClusterState | None = None
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

@@ -19,7 +19,8 @@ from gtm.app.init import Written
 from gtm.app.people import Done, Effect, Listing
 from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
-from gtm.model.health import Result
+from gtm.model.cluster import ClusterState, PeerState
+from gtm.model.health import Result, Vote
 from gtm.model.override import Override
 from gtm.store.overrides import AuditEntry
 from gtm.web import status as s
@@ -29,6 +30,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
+    ClusterState, PeerState, Vote,
     Done, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,
 )  # fmt: skip

@@ -67,6 +67,7 @@ class Journal:
             News(
                 decision=self.decision,
                 judgements=snapshot.judgements,
+                own=snapshot.judgements,
                 overrides=orders,
                 problem=None,
                 probes=Counters(),

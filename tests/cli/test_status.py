@@ -8,7 +8,7 @@ from gtm.app.status_text import status_text
 from gtm.model.health import Health
 from gtm.web.status import ControllerStatus, Status, TableStatus
 from tests.cli.golden import same_as_golden
-from tests.web.sample import NOW_S, STATUS, without_controller
+from tests.web.sample import NOW_S, STATUS, well, without_controller
 
 
 def shown(status: Status) -> str:
@@ -38,14 +38,14 @@ def test_nothing_known() -> None:
 
 
 def test_a_healthy_node_has_no_problems() -> None:
-    assert problems_of(replace(STATUS, workers=STATUS.workers[:1])) == ()
+    assert problems_of(well()) == ()
 
 
 def test_what_is_a_problem() -> None:
-    down = replace(STATUS.pools[0], all_down=True)
+    down = replace(well().pools[0], all_down=True)
     told = problems_of(
         replace(
-            STATUS,
+            well(),
             table=TableStatus(revision=3, age_s=None),
             pools=(down,),
             workers=(),
@@ -54,6 +54,22 @@ def test_what_is_a_problem() -> None:
     )
     assert [line.split()[0] for line in told] == ["nobody", "workers", "pool", "the"]
     assert "gtm.yaml:3" in told[-1]
+
+
+def test_what_is_a_problem_of_the_cluster() -> None:
+    cluster = STATUS.cluster
+    assert cluster is not None
+    own, silent = cluster.nodes
+    other = replace(own, name="ns2", deployment="999999999999")
+    blind = replace(own, name="ns4", cut_off=True, down=5)
+    told = problems_of(replace(well(), cluster=replace(cluster, nodes=(own, other, silent, blind))))
+    assert told == (
+        "the shared store cannot be reached (no endpoint answers: connection refused): this node decides alone",
+        "node ns2 runs another deployment (999999999999, here 0a1b2c3d4e5f)",
+        "node ns3 has not been heard of for 14 s",
+        "node ns4 sees 5 of 5 targets down: it is taken to be cut off itself",
+    )
+    assert problems_of(replace(well(), cluster=replace(cluster, connected=True, problem=None, nodes=(own,)))) == ()
 
 
 def test_colours_do_not_move_columns() -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from gtm.model.check import Target
+from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.errors import AskedError, StoreError
-from gtm.model.health import Health, Result
+from gtm.model.health import Health, Result, Vote
 from gtm.model.override import Action, Override, Subject
 from gtm.model.place import Coordinates
 from gtm.web.source import Question
@@ -105,8 +106,19 @@ STATUS = Status(
                     instance("127.0.1.11", Health.UP, weight=70),
                     instance("127.0.1.12", Health.UP, weight=30),
                 ),
-                part("eu-west", instance("127.0.2.11", Health.DOWN), instance("127.0.2.12", Health.UNKNOWN)),
-                part("us-west", instance("127.0.4.11", Health.DRAINING, judged=Health.UP)),
+                part(
+                    "eu-west",
+                    replace(
+                        instance("127.0.2.11", Health.DOWN),
+                        votes=(
+                            Vote(vantage="ns1", health=Health.DOWN),
+                            Vote(vantage="ns2", health=Health.DOWN),
+                            Vote(vantage="ns3", health=Health.UP, counted=False, why="it has not been heard of lately"),
+                        ),
+                    ),
+                    instance("127.0.2.12", Health.UNKNOWN),
+                ),
+                part("us-west", replace(instance("127.0.4.11", Health.DRAINING, judged=Health.UP), stale=True)),
             ),
         ),
     ),
@@ -125,6 +137,35 @@ STATUS = Status(
             file="geodata/default.mmdb",
             attribution="IP geolocation by DB-IP (db-ip.com), CC BY 4.0",
             built_s=NOW_S - 40 * 86400,
+        ),
+    ),
+    faults={"web@127.0.4.11": "Too many open files while connecting"},
+    cluster=ClusterState(
+        connected=False,
+        age_s=12.0,
+        revision=815,
+        problem="no endpoint answers: connection refused",
+        nodes=(
+            PeerState(
+                name="ns1",
+                region="eu-west",
+                deployment="0a1b2c3d4e5f",
+                heard_s_ago=0.0,
+                fresh=True,
+                cut_off=False,
+                targets=5,
+                down=1,
+            ),
+            PeerState(
+                name="ns3",
+                region=None,
+                deployment=None,
+                heard_s_ago=14.0,
+                fresh=False,
+                cut_off=False,
+                targets=5,
+                down=0,
+            ),
         ),
     ),
     probes={"started": 120, "running": 1, "ok": 80, "late": 0, "delay_seconds": 0.25, "failed_refused": 39},
@@ -189,6 +230,13 @@ class Source:
         if "example" not in question.name:
             raise AskedError(f"{question.name} is in no zone", argument="name", known=("www.lb.example.com.",))
         return EXPLAINED
+
+
+def well() -> Status:
+    """The node with nothing that somebody should look at."""
+    pool = STATUS.pools[0]
+    parts = tuple(replace(one, instances=tuple(replace(i, stale=False) for i in one.instances)) for one in pool.regions)
+    return replace(STATUS, workers=STATUS.workers[:1], pools=(replace(pool, regions=parts),), faults={}, cluster=None)
 
 
 def without_controller() -> Status:

@@ -7,10 +7,11 @@ serving. A reader works the plan out again from it, by the same pure function.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from gtm.model.check import Target
+from gtm.model.cluster import ClusterState
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
 from gtm.model.override import Override
@@ -25,7 +26,8 @@ class Facts:
     """The controller's side of things at `now_s`.
 
     `last_good` holds the pools that are all down now, as far as their last good regions are known; `problem` is why
-    the newest edit of the deployment is not being served, if it is not; `probes` are the prober's counters.
+    the newest edit of the deployment is not being served, if it is not; `probes` are the prober's counters, `faults`
+    why some targets cannot be probed here, through a fault on this side. `cluster` is what is known of other nodes.
     """
 
     revision: int
@@ -37,10 +39,12 @@ class Facts:
     last_good: Mapping[str, PoolPlan]
     problem: str | None
     probes: Mapping[str, float]
+    faults: Mapping[Target, str] = field(default_factory=dict)
+    cluster: ClusterState | None = None
 
     def save(self, state: Path) -> None:
         """Replace the facts of a state folder. Raises StoreError."""
-        payload = {field.name: getattr(self, field.name) for field in fields(self)}
+        payload = {each.name: getattr(self, each.name) for each in fields(self)}
         sealed.write(state / FILE, "facts", sealed.freeze(payload))
 
     @classmethod

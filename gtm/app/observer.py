@@ -1,0 +1,142 @@
+"""The observer: this node's probes and what is pushed to it, folded tick by tick into the panel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from gtm.app.panel import Change, Panel
+from gtm.decide.assign import assigned
+from gtm.decide.quorum import Vantage
+from gtm.model.check import Check, Composed, PushProbe, Target
+from gtm.model.health import Judgement, Result
+from gtm.observe.counters import Counters
+from gtm.observe.prober import Prober
+
+log = structlog.get_logger()
+
+
+class Observer:
+    """Probes the targets that are this node's to probe, until cancelled, and keeps what is known of all of them.
+
+    `on_change` is called after each tick in which something moved: with the verdicts that changed, and whether a run
+    of results grew or ended (which changes no verdict, but the time until one may change).
+    """
+
+    def __init__(
+        self,
+        node: str,
+        checks: Mapping[Target, Check],
+        remembered: Mapping[Target, Judgement],
+        on_change: Callable[[Sequence[Change], bool], None],
+    ) -> None:
+        """Nothing is probed before `run`."""
+        self._node = node
+        self._alive: tuple[str, ...] = (node,)
+        self._checks = checks
+        self._on_change = on_change
+        self._panel = Panel(node, checks, remembered, time.time())
+        self._fresh: list[tuple[Target, Result]] = []
+        self._prober = Prober(self._mine(), self._take)
+
+    @property
+    def own(self) -> Mapping[Target, Judgement]:
+        """What this node's own probes say."""
+        return self._panel.own
+
+    @property
+    def cut_off(self) -> frozenset[str]:
+        """The vantage points that are taken to be cut off."""
+        return self._panel.cut_off
+
+    @property
+    def counters(self) -> Counters:
+        """What the prober has done."""
+        return self._prober.counters
+
+    def judgements(self) -> dict[Target, Judgement]:
+        """What is known of every target, by all vantage points: a copy."""
+        return dict(self._panel.agreed)
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        await self._prober.run()
+
+    async def first_round(self) -> None:
+        """Wait until every target that is probed here has had a result, as long as that can take."""
+        await self._prober.first_round()
+        self._tick()
+
+    def configure(self, checks: Mapping[Target, Check]) -> None:
+        """Judge exactly these targets from now on; those that did not change keep their state and schedule."""
+        self._tick()
+        self._checks = checks
+        mine = self._mine()
+        self._prober.update(mine)
+        self._panel.configure(checks, time.time())
+        self._panel.leave(self._kept(mine), time.time())
+
+    def hear(self, others: Sequence[Vantage]) -> None:
+        """Take in what all other nodes say now; targets are shared out anew among those that are alive."""
+        alive = (self._node, *(one.name for one in others if one.fresh))
+        if alive != self._alive:
+            self._alive = alive
+            mine = self._mine()
+            self._prober.update(mine)
+            self._note(self._panel.leave(self._kept(mine), time.time()), unsettled=False)
+        self._note(self._panel.hear(others, time.time()), unsettled=False)
+
+    def push(self, target: Target, result: Result) -> None:
+        """Take in a result that did not come from a probe."""
+        self._take(target, result)
+
+    def _take(self, target: Target, result: Result) -> None:
+        """Keep a result until the end of this turn of the loop: what comes in one tick is folded together."""
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._tick)
+        self._fresh.append((target, result))
+
+    def _tick(self) -> None:
+        results, self._fresh = self._fresh, []
+        if not results:
+            return
+        before = {target: self._panel.own.get(target) for target, _ in results}
+        changes = self._panel.fold(results, time.time())
+        unsettled = any(_run(before[target]) != _run(self._panel.own.get(target)) for target in before)
+        self._note(changes, unsettled=unsettled)
+
+    def _note(self, changes: Sequence[Change], *, unsettled: bool) -> None:
+        for change in changes:
+            if not change.vantage:
+                log.info("health", **_line(change))
+        if changes or unsettled:
+            self._on_change(changes, unsettled)
+
+    def _mine(self) -> dict[Target, Check]:
+        """The targets that this node probes, of those that are probed at all."""
+        probed = {
+            target: check for target, check in self._checks.items() if not isinstance(check.probe, Composed | PushProbe)
+        }
+        return assigned(self._node, self._alive, probed)
+
+    def _kept(self, mine: Mapping[Target, Check]) -> frozenset[Target]:
+        """The targets of which this node has a word of its own: those that it probes, and those pushed to it."""
+        pushed = (target for target, check in self._checks.items() if isinstance(check.probe, PushProbe))
+        return frozenset(mine).union(pushed)
+
+
+def _run(judgement: Judgement | None) -> tuple[int, int]:
+    return (0, 0) if judgement is None else (judgement.streak, judgement.failures)
+
+
+def _line(change: Change) -> dict[str, str]:
+    after = change.after
+    line = {"target": str(change.target), "was": str(change.before.health), "now": str(after.health)}
+    if after.last is not None:
+        line["why"] = after.last.detail
+    if after.votes:
+        line["votes"] = " ".join(f"{vote.vantage}={vote.health}{'' if vote.counted else '?'}" for vote in after.votes)
+    return line
