@@ -11,26 +11,33 @@ from pathlib import Path
 import structlog
 
 from gtm.app.bundle import Bundle, build
+from gtm.app.cluster import Cluster
+from gtm.app.digest import deployment_digest
 from gtm.app.observer import Observer
 from gtm.app.orders import Orders
+from gtm.app.pacer import Pacer
 from gtm.app.panel import Change
 from gtm.app.publication import Publication
 from gtm.app.recorder import News, Recorder
 from gtm.app.within import within
 from gtm.config.watch import watch_signature
+from gtm.decide.pace import Pace
 from gtm.model.check import Check, Target
-from gtm.model.deployment import Deployment
 from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement
 from gtm.model.node import Node
+from gtm.publish.dns.tables import Base
+from gtm.store.shared import Shared
 from gtm.store.store import Store
 
 log = structlog.get_logger()
 
+SHARED = "shared"  # what was last known of the shared store, in the state folder
 PULSE_S = 0.5
 STORE_POLL_S = 0.025  # one look takes some ten microseconds
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
+CONTACT_S = 3.0  # to hear of the orders that stand in the shared store, before the first answer
 RETRY_S = 1.0  # after a revision that could not be published
 
 Admit = Callable[[Node, Node], None]  # of the node that is served and the one that is wanted
@@ -56,7 +63,6 @@ class Controller:
         self._served = signature
         self._admit = admit
         self._problem: str | None = None
-        self._ranged = ranged(bundle.deployment)
         self._changed = asyncio.Event()
         self._news = asyncio.Event()
         self._told_to_reload = asyncio.Event()
@@ -65,15 +71,28 @@ class Controller:
         self._recorder = Recorder(folder, state, store)
         self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved)
         self._probing: asyncio.Task[None] | None = None
+        self._pacer = Pacer(self._pace, self._published, self._observer.judgements, self._changed)
+        self._contact = asyncio.Event()
+        self._sharing: asyncio.Task[None] | None = None
+        self._shared: Shared | None = None
+        self._cluster: Cluster | None = None
+        if node.cluster is not None:
+            self._shared = Shared(node.cluster, node, folder=folder, cache=state / SHARED, on_change=self._heard)
+            self._cluster = Cluster(self._shared, self._observer, node.name)
 
     async def settle(self) -> None:
         """Probe every target once, then decide and publish: nothing is served on no evidence. Raises StoreError."""
         self._probing = asyncio.create_task(self._observer.run(), name="prober")
+        if self._shared is not None:
+            self._sharing = asyncio.create_task(self._shared.run(), name="shared store")
         await self._observer.first_round()
+        if self._shared is not None:
+            await within(self._contact, CONTACT_S)
         self._changed.clear()
         base = self._publication.lay(self.bundle)
         self._publication.adopt(self.bundle, base)
         self._publish()
+        self._introduce(base)
         self._write_down()
         gc.collect()
         gc.freeze()  # the deployment lives until the next one: no collection needs to walk it
@@ -87,10 +106,13 @@ class Controller:
             tasks.create_task(self._follow_files(), name="files")
             tasks.create_task(self._beat(), name="pulse")
             tasks.create_task(self._record(), name="record")
+            tasks.create_task(self._pacer.run(), name="pacer")
+            if self._cluster is not None:
+                tasks.create_task(self._cluster.run(), name="cluster")
 
     async def close(self) -> None:
         """Stop probing, and write down what is known for the next run."""
-        tasks = [task for task in (self._probing,) if task is not None]
+        tasks = [task for task in (self._probing, self._sharing) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -103,11 +125,35 @@ class Controller:
 
     # Observing.
 
-    def _moved(self, changes: Sequence[Change], unsettled: bool) -> None:  # noqa: FBT001 - a callback's
-        if unsettled and self._ranged:
-            self._changed.set()
+    def _moved(self, changes: Sequence[Change]) -> None:
+        """Verdicts have changed: those that hold are published, those of this node alone told to the others."""
         if any(not change.vantage for change in changes):
             self._changed.set()
+        if self._cluster is not None and any(change.vantage for change in changes):
+            self._cluster.moved()
+
+    def _heard(self) -> None:
+        """Something has changed in the shared store."""
+        if self._shared is None or self._cluster is None:
+            return
+        self._cluster.heard()
+        view = self._shared.seen()
+        if view.connected:
+            self._contact.set()
+        if self._orders.hear(view.overrides, time.time()):
+            self._changed.set()
+
+    def _introduce(self, base: Base) -> None:
+        if self._cluster is not None:
+            digest = deployment_digest(self.bundle.deployment, base.authority)
+            self._cluster.introduce(digest, self._publication.revision)
+
+    def _pace(self) -> Pace:
+        return self.bundle.dependents.pace
+
+    def _published(self) -> Mapping[Target, Judgement]:
+        decision = self._publication.decision
+        return {} if decision is None else decision.snapshot.judgements
 
     async def _follow_prober(self) -> None:
         """Fail with the prober, should it end by itself: a controller that sees nothing must not go on deciding."""
@@ -168,9 +214,10 @@ class Controller:
         await self._observer.first_round()
         self._observer.configure(checks)
         # From here to the publishing there is no turn for others: what is decided fits what is laid out.
-        self.bundle, self._problem, self._ranged = bundle, None, ranged(bundle.deployment)
+        self.bundle, self._problem = bundle, None
         self._publication.adopt(bundle, base)
         self._publish()
+        self._introduce(base)
         gc.collect()  # what is frozen is never looked at again: nothing that is garbage may be among it
         gc.freeze()
         log.info("reloaded", warnings=len(bundle.warnings))
@@ -205,13 +252,9 @@ class Controller:
                 overrides=self._orders.standing,
                 problem=self._problem,
                 probes=self._observer.counters,
+                cluster=None if self._cluster is None else self._cluster.state(),
             )
         )
-
-
-def ranged(deployment: Deployment) -> bool:
-    """Whether some name has a TTL that follows how soon its answer may change."""
-    return any(name.ttl_min_s is not None for name in deployment.names)
 
 
 def remembered(store: Store, targets: Mapping[Target, Check], now_s: float) -> dict[Target, Judgement]:

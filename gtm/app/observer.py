@@ -22,8 +22,7 @@ log = structlog.get_logger()
 class Observer:
     """Probes the targets that are this node's to probe, until cancelled, and keeps what is known of all of them.
 
-    `on_change` is called after each tick in which something moved: with the verdicts that changed, and whether a run
-    of results grew or ended (which changes no verdict, but the time until one may change).
+    `on_change` is called with the verdicts that changed, after each tick in which some did.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class Observer:
         node: str,
         checks: Mapping[Target, Check],
         remembered: Mapping[Target, Judgement],
-        on_change: Callable[[Sequence[Change], bool], None],
+        on_change: Callable[[Sequence[Change]], None],
     ) -> None:
         """Nothing is probed before `run`."""
         self._node = node
@@ -86,8 +85,8 @@ class Observer:
             self._alive = alive
             mine = self._mine()
             self._prober.update(mine)
-            self._note(self._panel.leave(self._kept(mine), time.time()), unsettled=False)
-        self._note(self._panel.hear(others, time.time()), unsettled=False)
+            self._note(self._panel.leave(self._kept(mine), time.time()))
+        self._note(self._panel.hear(others, time.time()))
 
     def push(self, target: Target, result: Result) -> None:
         """Take in a result that did not come from a probe."""
@@ -103,17 +102,15 @@ class Observer:
         results, self._fresh = self._fresh, []
         if not results:
             return
-        before = {target: self._panel.own.get(target) for target, _ in results}
         changes = self._panel.fold(results, time.time())
-        unsettled = any(_run(before[target]) != _run(self._panel.own.get(target)) for target in before)
-        self._note(changes, unsettled=unsettled)
+        self._note(changes)
 
-    def _note(self, changes: Sequence[Change], *, unsettled: bool) -> None:
+    def _note(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if not change.vantage:
                 log.info("health", **_line(change))
-        if changes or unsettled:
-            self._on_change(changes, unsettled)
+        if changes:
+            self._on_change(changes)
 
     def _mine(self) -> dict[Target, Check]:
         """The targets that this node probes, of those that are probed at all."""
@@ -126,10 +123,6 @@ class Observer:
         """The targets of which this node has a word of its own: those that it probes, and those pushed to it."""
         pushed = (target for target, check in self._checks.items() if isinstance(check.probe, PushProbe))
         return frozenset(mine).union(pushed)
-
-
-def _run(judgement: Judgement | None) -> tuple[int, int]:
-    return (0, 0) if judgement is None else (judgement.streak, judgement.failures)
 
 
 def _line(change: Change) -> dict[str, str]:

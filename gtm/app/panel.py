@@ -105,7 +105,7 @@ class Panel:
     def _judge(self, targets: Iterable[Target], now_s: float) -> list[Change]:
         """Work out what these targets are by all, and what composed checks follow from them."""
         changes: list[Change] = []
-        for target, after in judge(targets, self._checks, self._vantage(), self._others, self.agreed, self._blind):
+        for target, after in judge(targets, self._checks, self._vantage(), self._others, self._blind, self.agreed):
             self._set(target, after, changes)
         if self._composed:
             for target, after in compose(self._composed, self.agreed, self.agreed, now_s):

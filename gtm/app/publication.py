@@ -45,6 +45,11 @@ class Publication:
         self.decision: Decision | None = None
         self.behind = False
 
+    @property
+    def revision(self) -> int:
+        """The revision in force."""
+        return self._revision
+
     def lay(self, bundle: Bundle) -> Base:
         """Write down all of a bundle that does not change with health, for `adopt`. Raises StoreError."""
         return self._publisher.lay(bundle.deployment, bundle.authority, bundle.layout.index, bundle.classes_file)

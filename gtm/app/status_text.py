@@ -131,7 +131,8 @@ def _pool(status: Status, pool: PoolStatus, paint: Paint) -> Iterator[str]:
 
 
 def _cluster(cluster: ClusterState, paint: Paint) -> Iterator[str]:
-    heard = f"heard of {duration(cluster.age_s)} ago, at revision {cluster.revision}"
+    ago = "never heard of" if cluster.age_s is None else f"heard of {duration(cluster.age_s)} ago"
+    heard = f"{ago}, at revision {cluster.revision}"
     why = f": {clean(cluster.problem)}" if cluster.problem else ""
     yield paint("cluster", None) + f" shared store {'connected' if cluster.connected else f'away{why}'}, {heard}"
     yield from columns(

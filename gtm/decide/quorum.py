@@ -70,8 +70,8 @@ def judge(
     checks: Mapping[Target, Check],
     own: Vantage,
     others: Sequence[Vantage],
+    blind: frozenset[str],
     before: Mapping[Target, Judgement],
-    blind: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[Target, Judgement]]:
     """The judgement of each of these targets by all vantage points; `own` is this node's, with its own judgements.
 

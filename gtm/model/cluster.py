@@ -48,11 +48,12 @@ class PeerState:
 class ClusterState:
     """What this node knows of the cluster: of its store, when it last reached it, and of its nodes.
 
-    `age_s`: seconds since the store was last heard of; `problem` is why it cannot be reached, where it cannot.
+    `age_s`: seconds since the store was last heard of, None for never; `problem` is why it cannot be reached, where it
+    cannot.
     """
 
     connected: bool
-    age_s: float
+    age_s: float | None
     revision: int
     problem: str | None
     nodes: tuple[PeerState, ...]

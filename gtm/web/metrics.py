@@ -249,7 +249,11 @@ def _overrides(status: Status) -> Iterator[Metric]:
 def _cluster(cluster: ClusterState) -> Iterator[Metric]:
     nodes = [((node.name,), node) for node in cluster.nodes]
     yield _gauge("gtm_shared_store_up", "1 if the shared store can be reached.", [((), float(cluster.connected))])
-    yield _gauge("gtm_shared_store_age_seconds", "Seconds since the shared store was heard of.", [((), cluster.age_s)])
+    yield _gauge(
+        "gtm_shared_store_age_seconds",
+        "Seconds since the shared store was heard of.",
+        [((), math.inf if cluster.age_s is None else cluster.age_s)],
+    )
     yield _gauge(
         "gtm_node_fresh",
         "1 if the node of the cluster has been heard of lately, so that its votes count.",

@@ -103,7 +103,7 @@ CHECKS = {target(n): CHECK for n in range(10)}
 
 
 def verdicts(own: Vantage, others: list[Vantage], before: dict[Target, Judgement]) -> dict[Target, Judgement]:
-    return dict(judge(CHECKS, CHECKS, own, others, before, cut_off([own, *others])))
+    return dict(judge(CHECKS, CHECKS, own, others, cut_off([own, *others]), before))
 
 
 def test_a_cut_off_node_believes_the_others() -> None:

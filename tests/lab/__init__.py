@@ -1,0 +1,1 @@
+"""A laboratory of several nodes in network namespaces that a test makes and removes itself."""
