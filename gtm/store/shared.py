@@ -104,15 +104,18 @@ class Shared:
     def seen(self) -> SharedView:
         """What is known now."""
         now_s = self._clock()
-        problems = (self._reading, self._posting, self._twin(now_s), *self._picture.faults.values())
         return SharedView(
             nodes={peer.name: peer for peer in self._picture.peers(now_s)},
             overrides=self._picture.orders(now_s),
             connected=self._connected,
             age_s=None if self._heard_at_s is None else max(0.0, now_s - self._heard_at_s),
             revision=self._picture.revision,
-            problem="; ".join(dict.fromkeys(filter(None, problems))) or None,
+            problem=self._problem(now_s),
         )
+
+    def _problem(self, now_s: float) -> str | None:
+        problems = (self._reading, self._posting, self._twin(now_s), *self._picture.faults.values())
+        return "; ".join(dict.fromkeys(filter(None, problems))) or None
 
     async def run(self) -> None:
         """Take part until cancelled; then leave, so that others need not wait for the lease to end."""
@@ -280,15 +283,13 @@ class Shared:
         """Notice nodes that are no longer heard of, and orders whose time is over."""
         orders = Orders(client)
         rest_until_s = -math.inf
-        fresh, standing = self._state()
+        state = self._state()
         while True:
             await asyncio.sleep(TICK_S)
             now_s = self._clock()
             self._picture.forget(now_s)
-            self._twin(now_s)
-            before = fresh, standing
-            fresh, standing = self._state()
-            if (fresh, standing) != before:
+            before, state = state, self._state()
+            if state != before:
                 self._changed()
             if self._connected and now_s >= rest_until_s and self._picture.over(now_s):
                 try:
@@ -299,9 +300,10 @@ class Shared:
                     log.warning("shared_store_expire", reason=str(error))
                 rest_until_s = self._clock() + EXPIRE_PAUSE_S * random.uniform(0.5, 1.0)
 
-    def _state(self) -> tuple[frozenset[str], int]:
+    def _state(self) -> tuple[frozenset[str], int, str | None]:
+        """What time alone, or a failure, may have changed."""
         now_s = self._clock()
-        return self._picture.fresh(now_s), len(self._picture.orders(now_s))
+        return self._picture.fresh(now_s), len(self._picture.orders(now_s)), self._problem(now_s)
 
     # What outlives us.
 

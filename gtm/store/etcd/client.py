@@ -13,7 +13,7 @@ import httpx
 from gtm.model.cluster import Cluster
 from gtm.model.errors import StoreError
 from gtm.store.etcd.access import password_of, tls_of
-from gtm.store.etcd.fault import Compacted, LeaseLost, TokenRefused, TryNext, Unconfirmed, refusal, words
+from gtm.store.etcd.fault import Compacted, LeaseLost, TokenRefused, TryNext, Unconfirmed, refusal, unspoken, words
 from gtm.wire import etcd
 from gtm.wire.error import WireError
 
@@ -196,7 +196,7 @@ class Client:
         try:
             failure = etcd.decode_failure(body)
         except WireError:
-            return TryNext(f"status {status}, and not in the words of etcd", maybe=True)
+            return unspoken(status, body)
         fault = refusal(failure, user=self.cluster.user)
         return fault if type(fault) is not StoreError else StoreError(f"etcd: {fault}")
 

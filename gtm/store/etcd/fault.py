@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 
 from gtm.model.errors import StoreError
@@ -39,7 +41,7 @@ class TryNext(StoreError):
 
 def refusal(failure: Failure, *, user: str | None) -> StoreError:
     """What an etcd's refusal means."""
-    said = failure.message.removeprefix("etcdserver: ").removeprefix("mvcc: ")
+    said = failure.message.rpartition(" desc = ")[2].removeprefix("etcdserver: ").removeprefix("mvcc: ")
     if failure.code == UNAUTHENTICATED or "auth store is old" in said or "invalid auth token" in said:
         return TokenRefused(said)
     if failure.code == COMPACTED:
@@ -57,6 +59,13 @@ def refusal(failure: Failure, *, user: str | None) -> StoreError:
     return TryNext(said or f"code {failure.code}", maybe="no leader" not in said)
 
 
+def unspoken(status: int, body: bytes) -> StoreError:
+    """What an answer means that is not in the words of etcd's own faults."""
+    if b"CommonName" in body:  # its gateway, since 3.4.0, where users are required
+        return StoreError("etcd: with users it takes no client certificate that has a CommonName; use one without")
+    return TryNext(f"status {status}, and not in the words of etcd", maybe=True)
+
+
 def words(error: BaseException) -> str:
     """Why a connection failed: what lies deepest and says something."""
     said = ""
@@ -67,8 +76,10 @@ def words(error: BaseException) -> str:
                 return f"its certificate is not trusted: {seen.verify_message}"
             case ssl.SSLError():
                 return f"TLS: {(seen.reason or str(seen)).lower().replace('_', ' ')}"
-            case OSError(errno=int(), strerror=str() as strerror):
+            case socket.gaierror(strerror=str() as strerror):
                 return strerror.lower()
+            case OSError(errno=int() as number):
+                return os.strerror(number).lower()
         said = str(seen) or said
         seen = seen.__cause__ or seen.__context__
     return said.lower() or type(error).__name__
