@@ -1,4 +1,7 @@
-"""The API process: `python -m gtm.app.api`. Reads the state folder; nothing else notices whether it lives."""
+"""The API process: `python -m gtm.app.api`. Reads the state folder, and leaves there what is pushed.
+
+Nothing else notices whether it lives.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import uvicorn
 from gtm.app import explain, report
 from gtm.app.crew import hold
 from gtm.app.endpoint import parse_endpoint
+from gtm.app.inlet import StateInlet
 from gtm.app.logs import log_to_stderr
 from gtm.app.view import read_view
 from gtm.app.worker import tell
@@ -45,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gtm-api", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="the state folder to read")
     parser.add_argument("--listen", required=True, type=parse_endpoint, metavar="ADDR:PORT")
+    parser.add_argument(
+        "--push-token", type=Path, metavar="FILE", help="holds the word for pushing; without it nothing can be pushed"
+    )
     parser.add_argument("--ready-fd", type=int, help="a file number to write one octet to once serving")
     options = parser.parse_args(arguments)
     log_to_stderr(in_json=not sys.stderr.isatty())
@@ -52,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         held = hold(options.state, "api")
         with bound(options.listen) as sock:
-            server = uvicorn.Server(
-                uvicorn.Config(build(StateSource(options.state)), log_level="warning", lifespan="off")
-            )
+            inlet = None if options.push_token is None else StateInlet(options.state, options.push_token)
+            application = build(StateSource(options.state), inlet)
+            server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
             tell(options.ready_fd)
             server.run(sockets=[sock])
     except GtmError as error:

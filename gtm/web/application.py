@@ -1,10 +1,11 @@
-"""The ASGI application: page, API, health and metrics over a StatusSource. Read only; every answer is fresh.
+"""The ASGI application: page, API, health and metrics over a StatusSource; every answer is fresh.
 
 GET /                    the status page
 GET /api/v1/status       the node's Status
 GET /api/v1/explain      ?name= &from= [&type=A] [&down=REGION]...
 GET /healthz             200 or 503, see gtm.web.healthz
 GET /metrics             Prometheus text
+POST /api/v1/push/...    results from outside, see gtm.web.push; all else is read only
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gtm.web.healthz import Healthz, healthz
 from gtm.web.metrics import CONTENT_TYPE, exposition
 from gtm.web.page import CSP, HTML
 from gtm.web.problem import HANDLERS
+from gtm.web.push import Inlet, routes
 from gtm.web.source import Question, StatusSource
 
 PARAMETER_LENGTH_MAX = 1024
@@ -32,8 +34,11 @@ DOWN_MAX = 256
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def build(source: StatusSource) -> ASGIApp:
-    """The application over a source. Its endpoints block in threads of Starlette's pool, never in the event loop."""
+def build(source: StatusSource, inlet: Inlet | None = None) -> ASGIApp:
+    """The application over a source, and over an inlet where results may be pushed.
+
+    Its endpoints block in threads of Starlette's pool, never in the event loop.
+    """
 
     def page(_: Request) -> Response:
         return HTMLResponse(
@@ -69,6 +74,7 @@ def build(source: StatusSource) -> ASGIApp:
             Route("/api/v1/explain", explain, methods=["GET"]),
             Route("/healthz", health, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
+            *routes(inlet),
         ],
         exception_handlers=cast("Any", HANDLERS),
     )

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gtm.model.errors import AskedError, GtmError
+from gtm.model.errors import AskedError, GtmError, Refused
 
 
 def problem(
@@ -29,6 +29,13 @@ def of_asked(_: Request, error: Exception) -> Response:
     if not isinstance(error, AskedError):
         return of_gtm(_, error)
     return problem(HTTPStatus.BAD_REQUEST, error.message, argument=error.argument, known=list(error.known))
+
+
+def of_refused(_: Request, error: Exception) -> Response:
+    """403 for what the deployment does not want, with the rule that says so."""
+    if not isinstance(error, Refused):
+        return of_gtm(_, error)
+    return problem(HTTPStatus.FORBIDDEN, error.reason, guard=error.guard)
 
 
 def of_gtm(_: Request, error: Exception) -> Response:
@@ -51,6 +58,7 @@ def of_bug(_: Request, __: Exception) -> Response:
 
 HANDLERS: Mapping[int | type[Exception], object] = {
     AskedError: of_asked,
+    Refused: of_refused,
     GtmError: of_gtm,
     HTTPException: of_http,
     Exception: of_bug,

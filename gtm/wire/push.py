@@ -97,21 +97,21 @@ def rtts(document: object, regions: Container[str], at_s: float) -> tuple[RttSam
 
 def target_of(check: str, address: IPAddress, checks: Mapping[Target, Check], at: tuple[str, str]) -> Target:
     """The target of a push check; `at` are the places of the check's name and of the address. Raises AskedError."""
-    names = {target.check: one for target, one in checks.items()}
+    target = Target(check=check, address=address)
+    if target in checks and isinstance(checks[target].probe, PushProbe):
+        return target
+    names = {one.check: checks[one] for one in checks}
     pushed = tuple(name for name, one in names.items() if isinstance(one.probe, PushProbe))
     allowed = f"(allowed: {', '.join(pushed[:12]) or 'none: no pool has a push check'})"
     if check not in names:
         raise AskedError(f"no pool has a check {shown(check)} {allowed}", argument=at[0])
     if check not in pushed:
         raise AskedError(f"the check {check} probes by itself, nothing can be pushed for it {allowed}", argument=at[0])
-    target = Target(check=check, address=address)
-    if target not in checks:
-        mine = [str(one.address) for one in checks if one.check == check]
-        more = f", and {len(mine) - 12} more" if len(mine) > 12 else ""
-        raise AskedError(
-            f"{address} is no target of the check {check} (allowed: {', '.join(mine[:12])}{more})", argument=at[1]
-        )
-    return target
+    mine = [str(one.address) for one in checks if one.check == check]
+    more = f", and {len(mine) - 12} more" if len(mine) > 12 else ""
+    raise AskedError(
+        f"{address} is no target of the check {check} (allowed: {', '.join(mine[:12])}{more})", argument=at[1]
+    )
 
 
 def ttl_of(ttl_s: float | None, check: Check, at: str) -> float:
@@ -171,12 +171,12 @@ def shown(text: str) -> str:
 
 def _health(entry: dict[str, object], at: str, checks: Mapping[Target, Check], at_s: float) -> PushedHealth:
     _only(entry, ("check", "address", "health", "detail", "ttl"), at)
-    text = _text(entry, "address", at)
+    check, text = _text(entry, "check", at), _text(entry, "address", at)
     try:
         address = ip_address(text)
     except ValueError:
         raise AskedError(f"{shown(text)} is not an IP address", argument=f"{at}address") from None
-    target = target_of(_text(entry, "check", at), address, checks, (f"{at}check", f"{at}address"))
+    target = target_of(check, address, checks, (f"{at}check", f"{at}address"))
     word = _text(entry, "health", at)
     if word not in WORDS:
         raise AskedError(f"{shown(word)} is not a health (allowed: {', '.join(WORDS)})", argument=f"{at}health")

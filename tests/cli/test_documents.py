@@ -17,6 +17,7 @@ from gtm.app.explain import Explained, Outcome, RegionStep, Slot
 from gtm.app.geodata import Checked, Shown, Updated
 from gtm.app.init import Written
 from gtm.app.people import Done, Effect, Listing
+from gtm.app.push import Delivered
 from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.model.cluster import ClusterState, PeerState
@@ -31,7 +32,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote,
-    Done, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
+    Done, Delivered, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,
 )  # fmt: skip
 

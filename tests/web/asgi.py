@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -33,11 +33,24 @@ class Client:
     def get(self, target: str, params: Iterable[tuple[str, str]] = ()) -> Reply:
         return self.request("GET", target, params)
 
+    def post(self, target: str, body: bytes | Iterable[bytes], headers: Mapping[str, str] | None = None) -> Reply:
+        """POST a body, whole or in parts; without a Content-Length unless `headers` has one."""
+        path, _, query = target.partition("?")
+        parts = (body,) if isinstance(body, bytes) else tuple(body)
+        return asyncio.run(self._call("POST", path, query.encode(), parts, headers or {}))
+
     def request(self, method: str, target: str, params: Iterable[tuple[str, str]] = ()) -> Reply:
         path, _, query = target.partition("?")
         return asyncio.run(self._call(method, path, (query or urlencode(list(params))).encode("latin-1")))
 
-    async def _call(self, method: str, path: str, query: bytes) -> Reply:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        parts: tuple[bytes, ...] = (b"",),
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         sent: list[Message] = []
         scope = {
             "type": "http",
@@ -49,13 +62,21 @@ class Client:
             "raw_path": path.encode(),
             "query_string": query,
             "root_path": "",
-            "headers": [(b"host", b"localhost")],
+            "headers": [
+                (b"host", b"localhost"),
+                *((key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()),
+            ],
             "client": ("127.0.0.1", 40000),
             "server": ("127.0.0.1", 8053),
         }
 
+        coming = list(parts)
+
         async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            if not coming:
+                return {"type": "http.disconnect"}
+            part = coming.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(coming)}
 
         async def send(message: Message) -> None:
             sent.append(message)
