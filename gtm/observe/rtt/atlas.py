@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import IO, Any
 
 from gtm.config.scalars import Unfit, shown
-from gtm.model.address import IPAddress
+from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.rtt import RttSample
 from gtm.observe.rtt.network import Width, unmapped
 from gtm.observe.rtt.readings import RTT_MAX_S, Notes, Scan
@@ -25,6 +26,8 @@ from gtm.observe.rtt.readings import RTT_MAX_S, Notes, Scan
 ALLOWED = "results of RIPE Atlas pings: a JSON list of objects, or one object per line"
 READ_BYTES = 1 << 20
 RESULT_MAX_CHARS = 1 << 20  # a ping result has some 500
+ADDRESS_MAX_CHARS = 64
+ADDRESSES_KEPT = 16_384
 BLANKS = " \t\r\n"
 
 NO_PING, NO_REPLY, NO_ADDRESS = "not a ping", "no reply", "no public address"
@@ -35,12 +38,14 @@ _DECODER = json.JSONDecoder()
 
 def atlas_scan(regions: Mapping[IPAddress, str], now_s: float, width: Width | None = None) -> Scan:
     """A reader of such files. `regions` says which region a pinged address stands for; no result is later than now."""
-    wide = width or Width()
+    reader = _Reader(regions, now_s, width or Width())
 
     def scan(file: IO[bytes], notes: Notes) -> Iterator[RttSample]:
         for result in results(file, notes):
+            if notes.dry:
+                continue
             try:
-                yield _sample(result, regions, now_s, wide)
+                yield reader.sample(result)
             except _Idle as idle:
                 notes.ignore(str(idle))
 
@@ -134,23 +139,41 @@ class _Idle(Exception):
     """A result that tells nothing: why."""
 
 
-def _sample(result: dict[str, Any], regions: Mapping[IPAddress, str], now_s: float, width: Width) -> RttSample:
-    if result.get("type", "ping") != "ping":
-        raise _Idle(NO_PING)
-    destination = _address(result.get("dst_addr", result.get("addr")))
-    region = None if destination is None else regions.get(destination)
-    if region is None:
-        raise _Idle(UNKNOWN)
-    source = _address(result.get("from") or result.get("src_addr") or result.get("srcaddr"))
-    if source is None or not source.is_global:
-        raise _Idle(NO_ADDRESS)
-    rtt_s = _least_s(result)
-    if rtt_s is None:
-        raise _Idle(NO_REPLY)
-    at_s = _number(result.get("timestamp"))
-    if at_s is None or at_s <= 0:
-        raise _Idle(UNTIMED)
-    return RttSample(network=width.network(source), region=region, rtt_s=rtt_s, at_s=min(at_s, now_s))
+class _Reader:
+    """Results to samples. Addresses come again and again: what they mean is worked out once."""
+
+    def __init__(self, regions: Mapping[IPAddress, str], now_s: float, width: Width) -> None:
+        self._regions = regions
+        self._now_s = now_s
+        self._width = width
+        self._region = lru_cache(ADDRESSES_KEPT)(self._region_of)
+        self._network = lru_cache(ADDRESSES_KEPT)(self._network_of)
+
+    def sample(self, result: dict[str, Any]) -> RttSample:
+        """The sample that a result is. Raises _Idle if it is none."""
+        if result.get("type", "ping") != "ping":
+            raise _Idle(NO_PING)
+        region = self._region(_text(result.get("dst_addr", result.get("addr"))))
+        if region is None:
+            raise _Idle(UNKNOWN)
+        network = self._network(_text(result.get("from") or result.get("src_addr") or result.get("srcaddr")))
+        if network is None:
+            raise _Idle(NO_ADDRESS)
+        rtt_s = _least_s(result)
+        if rtt_s is None:
+            raise _Idle(NO_REPLY)
+        at_s = _number(result.get("timestamp"))
+        if at_s is None or at_s <= 0:
+            raise _Idle(UNTIMED)
+        return RttSample(network=network, region=region, rtt_s=rtt_s, at_s=min(at_s, self._now_s))
+
+    def _region_of(self, text: str) -> str | None:
+        address = _address(text)
+        return None if address is None else self._regions.get(address)
+
+    def _network_of(self, text: str) -> IPNetwork | None:
+        address = _address(text)
+        return self._width.network(address) if address is not None and address.is_global else None
 
 
 def _least_s(result: dict[str, Any]) -> float | None:
@@ -173,8 +196,12 @@ def _number(value: object) -> float | None:
     return None
 
 
-def _address(value: object) -> IPAddress | None:
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= ADDRESS_MAX_CHARS else ""
+
+
+def _address(text: str) -> IPAddress | None:
     try:
-        return unmapped(ip_address(value.partition("%")[0]).packed) if isinstance(value, str) else None
+        return unmapped(ip_address(text.partition("%")[0]).packed)
     except ValueError:
         return None
