@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,6 +17,7 @@ import pytest
 from gtm.model.rtt import RttSample
 from gtm.observe.rtt.ring import RttRing
 from tests.answer.test_paths import query
+from tests.app import distance
 from tests.app.conftest import Publish
 from tests.app.node import until
 from tests.app.worker import ask, connect, framed, free_port, receive, worker
@@ -96,3 +102,23 @@ def test_a_worker_whose_ring_cannot_be_made_serves_without(publish: Publish, tmp
     with worker(tmp_path, f"127.0.0.1:{port}"), connect(port) as sock:
         sock.sendall(framed(query("www.example.com.")))
         assert receive(sock)
+
+
+def test_over_a_long_way_all_say_how_long_it_is(publish: Publish, tmp_path: Path) -> None:
+    """The worker's ring, an agent and three kinds of probes, over a relay that delays every packet."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root and unshare: network namespaces are made")
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("this kernel has no tun device")
+    began_s = time.monotonic()
+    ended = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "tests.app.distance", str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=300,
+    )
+    said = json.loads(ended.stdout)
+    assert set(said) == {"passive", "agent", "icmp", "tcp", "dns"}
+    for rtt_s in said.values():
+        assert 2 * distance.WAY_S <= rtt_s < time.monotonic() - began_s
