@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gtm.model.check import Check, Target
+from gtm.model.check import Check, Composed, Target
 from gtm.model.expectation import Expectation
 from gtm.model.load import LoadSettings
 from gtm.model.name import SteeredName
@@ -34,8 +34,20 @@ class Deployment:
     load: LoadSettings | None = None
 
     def targets(self) -> dict[Target, Check]:
-        """Every target that some pool needs, once, with its check."""
-        return {t: self.checks[t.check] for pool in self.pools.values() for t in pool.targets()}
+        """Every target that some pool needs, once, with its check; those that composed checks look at, too."""
+        found: dict[Target, Check] = {}
+        wanted = [target for pool in self.pools.values() for target in pool.targets()]
+        while wanted:
+            further: list[Target] = []
+            for target in wanted:
+                if target in found:
+                    continue
+                check = found[target] = self.checks[target.check]
+                if isinstance(check.probe, Composed):
+                    members = check.probe.members()
+                    further.extend(Target(check=m.check, address=m.address or target.address) for m in members)
+            wanted = further
+        return found
 
     def policies(self) -> tuple[Policy, ...]:
         """Every distinct policy, in the order of the names that use it first."""

@@ -105,8 +105,7 @@ def test_the_reference_has_every_key_with_its_default_and_no_other() -> None:
     assert tables["geodata/regions.yaml"] | {("regions", "required")} == schema_keys(
         SCHEMAS["regions.schema.json"], skip=()
     )
-    # The mappings of https and tcp differ from http's by what the table says in words.
-    checks = schema_keys(SCHEMAS["checks.schema.json"], skip=("TcpShape",)) - {("port", "443")}
+    checks = schema_keys(SCHEMAS["checks.schema.json"], skip=())
     assert tables["probes/checks.yaml"] | {("checks", "required")} == checks
     assert tables["probes/load.yaml"] == schema_keys(SCHEMAS["load.schema.json"], skip=())
     assert tables["zones/NAME.yaml"] == schema_keys(SCHEMAS["steering.schema.json"], skip=())

@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from gtm.config import dnsnames
-from gtm.config.scalars import Unfit, seconds, share, shown
-from gtm.config.shape.base import OneOrList, Read, Shape
-from gtm.config.shape.node import Label, Path
+from gtm.config.scalars import Unfit, share, shown, unicast
+from gtm.config.shape.base import Read, Shape
+from gtm.config.shape.durations import DURATION_SCHEMA, between
+from gtm.config.shape.node import Label
+from gtm.config.shape.probes import (
+    DnsShape,
+    ExecShape,
+    FileShape,
+    GrpcShape,
+    HttpShape,
+    HttpsShape,
+    IcmpShape,
+    PushShape,
+    TcpShape,
+    TlsShape,
+    UdpShape,
+)
 from gtm.config.shape.regions import SHARE_SCHEMA
-from gtm.model.check import Cadence
+from gtm.model.address import IPAddress
+from gtm.model.check import QUORUM_DEFAULT, WINDOW_DEFAULT, WINDOW_MAX, Cadence
 
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.1, 3600.0
 TIMEOUT_MIN_S = 0.01
 RUN_MAX = 100
 JITTER_MAX = 0.5
-BODY_MAX = 1000
-
-_RANGE = re.compile(r"([0-9]{3})(?:\.\.([0-9]{3}))?")
-_REQUEST_PATH = re.compile(r"/[!-~]{0,2000}")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 5.6.2
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
-_OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "upgrade", "expect"))
-DURATION_SCHEMA = {
-    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$"}]
-}
-
-
-def _between(low_s: float, high_s: float, value: object) -> float:
-    found = seconds(value)
-    if low_s <= found <= high_s:
-        return found
-    raise Unfit(f"{shown(value)} is out of range", f"{low_s:g}s to {high_s:g}s")
-
-
-def _interval(value: object) -> float:
-    return _between(INTERVAL_MIN_S, INTERVAL_MAX_S, value)
-
-
-def _timeout(value: object) -> float:
-    return _between(TIMEOUT_MIN_S, INTERVAL_MAX_S, value)
+TERMS_MAX = 64
+VANTAGES_MAX = 1000
+MEMBER_FORMS = "a check's name, NAME@ADDRESS, or a mapping of all, any, not or at_least"
 
 
 def _jitter(value: object) -> float:
@@ -52,132 +45,112 @@ def _jitter(value: object) -> float:
     raise Unfit(f"{shown(value)} is out of range", f"0% to {JITTER_MAX:.0%}")
 
 
-def _path(value: object) -> str:
-    if isinstance(value, str) and _REQUEST_PATH.fullmatch(value):
+def _some(value: object) -> float:
+    """A share above nothing."""
+    if found := share(value):
+        return found
+    raise Unfit(f"{shown(value)} is out of range", "above 0%, up to 100%")
+
+
+def _expand(value: object) -> object:
+    """The mapping that a member written as one text means."""
+    if not isinstance(value, str):
         return value
-    raise Unfit(f"{shown(value)} is not a request path", "a path that starts with / (%20 for a space)")
-
-
-def _statuses(value: object) -> tuple[int, int]:
-    allowed = "a status (200) or a range (200..399) from 100 to 599"
-    found = _RANGE.fullmatch(str(value)) if isinstance(value, str | int) else None
-    if found is None:
-        raise Unfit(f"{shown(value)} is not an HTTP status", allowed)
-    low, high = int(found[1]), int(found[2] or found[1])
-    if not 100 <= low <= high <= 599:
-        raise Unfit(f"{shown(value)} is not an HTTP status", allowed)
-    return low, high
-
-
-def _body(value: object) -> str:
-    if not isinstance(value, str) or not value or len(value) > BODY_MAX:
-        raise Unfit(f"{shown(value)} is not a regular expression", f"text of 1 to {BODY_MAX} characters; quote numbers")
+    name, at, address = value.partition("@")
     try:
-        re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise Unfit(f"{shown(value)} is not a regular expression: {error}", "Python's re syntax") from None
-    return value
+        return {"check": dnsnames.label(name), **({"address": str(unicast(address))} if at else {})}
+    except Unfit as unfit:
+        raise Unfit(unfit.message, MEMBER_FORMS) from None
 
 
-def _header_name(value: object) -> str:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise Unfit(f"{shown(value)} is not a header name", "a token (RFC 9110)")
-    if value.lower() in _OURS:
-        hint = "; use host:" if value.lower() == "host" else ""
-        raise Unfit(f"the header {value} is set by gtm itself{hint}", "any other header")
-    return value
+class OrMember:
+    """Annotation: a text, CHECK or CHECK@ADDRESS, may stand for the mapping."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        made: CoreSchema = BeforeValidator(_expand).__get_pydantic_core_schema__(source, handler)
+        return made
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "description": "CHECK, or CHECK@ADDRESS."}, handler(core)]}
 
 
-def _header_value(value: object) -> str:
-    if isinstance(value, str) and len(value) <= 4096 and value.isascii() and all(c.isprintable() for c in value):
-        return value
-    hint = "; put quotes around it" if isinstance(value, int | float) else ""
-    raise Unfit(f"{shown(value)} is not a header value{hint}", "printable ASCII text")
+Interval = Annotated[float | None, Read(between(INTERVAL_MIN_S, INTERVAL_MAX_S), **DURATION_SCHEMA)]
+SomeShare = Annotated[float | None, Read(_some, **SHARE_SCHEMA)]
 
 
-def _host(value: object) -> str:
-    if isinstance(value, str) and _HOST.fullmatch(value):
-        return value
-    raise Unfit(f"{shown(value)} is not a host", "a host name or address, optionally with :PORT")
+class AtLeastShape(Shape):
+    """So many of some checks."""
 
-
-def _server_name(value: object) -> str:
-    if not isinstance(value, str) or len(value) < 2:
-        raise Unfit(f"{shown(value)} is not a host name", "the name in the server's certificate")
-    return dnsnames.absolute(f"{value.removesuffix('.')}.").removesuffix(".")
-
-
-Port = Annotated[int, Field(ge=1, le=65535, description="The port that is probed.")]
-Statuses = Annotated[
-    tuple[int, int],
-    Read(
-        _statuses,
-        anyOf=[
-            {"type": "integer", "minimum": 100, "maximum": 599},
-            {"type": "string", "pattern": r"^[1-5][0-9]{2}(\.\.[1-5][0-9]{2})?$"},
-        ],
-    ),
-]
-HeaderName = Annotated[str, Read(_header_name, type="string", pattern=f"^{_TOKEN.pattern}$")]
-HeaderValue = Annotated[str, Read(_header_value, type="string")]
-
-
-class HttpShape(Shape):
-    """An HTTP/1.1 request and what a good answer looks like."""
-
-    port: Port = 80
-    path: Annotated[str, Read(_path, type="string", pattern="^/")] = Field(
-        default="/", description="What is asked for."
-    )
-    host: Annotated[str | None, Read(_host, type="string")] = Field(
-        default=None, description="The Host header; without it the instance's address."
-    )
-    method: Literal["GET", "HEAD", "OPTIONS"] = Field(default="GET", description="The request method.")
-    statuses: Annotated[tuple[Statuses, ...], Field(min_length=1, max_length=64), OneOrList()] = Field(
-        default=((200, 299),),
-        description="Good statuses: one or a list of numbers and ranges.",
-        json_schema_extra={"default": ["200..299"]},
-    )
-    body: Annotated[str | None, Read(_body, type="string", minLength=1, maxLength=BODY_MAX)] = Field(
-        default=None, description="A regular expression that must match somewhere in the first 64 KiB of the body."
-    )
-    headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict, max_length=64, description="Further request headers.", json_schema_extra={"default": {}}
+    count: int = Field(ge=1, le=TERMS_MAX, description="How many of them.")
+    of: tuple[Annotated[TermShape, OrMember()], ...] = Field(
+        min_length=1, max_length=TERMS_MAX, description="The checks, or what is composed of them."
     )
 
 
-class HttpsShape(HttpShape):
-    """The same over TLS, with the certificate verified."""
+class Composable(Shape):
+    """What a check can be composed of."""
 
-    port: Port = 443
-    server_name: Annotated[str | None, Read(_server_name, type="string")] = Field(
-        default=None, description="Sent as SNI, and must be in the certificate; without it the host, else the address."
+    all_: tuple[Annotated[TermShape, OrMember()], ...] | None = Field(
+        default=None, alias="all", min_length=1, max_length=TERMS_MAX, description="All of these: the worst counts."
     )
-    ca_file: Path | None = Field(
-        default=None, description="PEM file of the roots to trust, instead of the system's; relative to the folder."
+    any_: tuple[Annotated[TermShape, OrMember()], ...] | None = Field(
+        default=None, alias="any", min_length=1, max_length=TERMS_MAX, description="Any of these: the best counts."
+    )
+    not_: Annotated[TermShape, OrMember()] | None = Field(
+        default=None, alias="not", description="UP where the other is DOWN, and DOWN where it is not."
+    )
+    at_least: AtLeastShape | None = Field(default=None, description="At least so many of these.")
+
+
+class TermShape(Composable):
+    """A check at the same address or at its own, or what is composed of such."""
+
+    check: Label | None = Field(default=None, description="A check.")
+    address: Annotated[IPAddress | None, Read(unicast, type="string")] = Field(
+        default=None, description="Where that check looks; without it at the same address."
     )
 
 
-class TcpShape(Shape):
-    """A TCP connection that must be accepted."""
+class DegradedShape(Shape):
+    """When an instance that answers is DEGRADED."""
 
-    port: Port
+    latency: Annotated[float | None, Read(between(0.001, INTERVAL_MAX_S), **DURATION_SCHEMA)] = Field(
+        default=None, description="A probe that takes longer than this counts as a poor one."
+    )
+    errors: SomeShare = Field(default=None, description="This share of the last probes failed.")
+    over: int = Field(
+        default=WINDOW_DEFAULT, ge=1, le=WINDOW_MAX, description="How many of the last probes `errors` is a share of."
+    )
 
 
-class CheckShape(Shape):
-    """One check: exactly one of http, https and tcp, and its cadence."""
+class CheckShape(Composable):
+    """One check: exactly one kind of probe, or other checks, and its cadence."""
 
     http: HttpShape | None = Field(default=None, description="Judge by an HTTP request.")
     https: HttpsShape | None = Field(
         default=None, description="Judge by an HTTPS request; the certificate is verified."
     )
     tcp: TcpShape | None = Field(default=None, description="Judge by a TCP connection.")
-    interval: Annotated[float, Read(_interval, **DURATION_SCHEMA)] = Field(
+    tls: TlsShape | None = Field(default=None, description="Judge by a TLS handshake; the certificate is verified.")
+    dns: DnsShape | None = Field(default=None, description="Judge by a DNS query.")
+    icmp: IcmpShape | None = Field(default=None, description="Judge by an ICMP echo (ping).")
+    grpc: GrpcShape | None = Field(default=None, description="Judge by the standard gRPC health check.")
+    udp: UdpShape | None = Field(default=None, description="Judge by a datagram and the answer to it.")
+    exec: ExecShape | None = Field(default=None, description="Judge by a program's exit code.")
+    file: FileShape | None = Field(default=None, description="Judge by what something else leaves in a file.")
+    push: PushShape | None = Field(default=None, description="Judge by what something else pushes to this node.")
+    interval: Annotated[float, Read(between(INTERVAL_MIN_S, INTERVAL_MAX_S), **DURATION_SCHEMA)] = Field(
         default=Cadence().interval_s, description="Time between the starts of two probes of one address."
     )
-    timeout: Annotated[float | None, Read(_timeout, **DURATION_SCHEMA)] = Field(
+    fast: Interval = Field(
+        default=None, description="The interval while results contradict the verdict; at most the interval."
+    )
+    idle: Interval = Field(
+        default=None, description="The interval for instances that nobody asks about; at least the interval."
+    )
+    timeout: Annotated[float | None, Read(between(TIMEOUT_MIN_S, INTERVAL_MAX_S), **DURATION_SCHEMA)] = Field(
         default=None,
-        description="Time for the whole probe; at most the interval. Default 3s, or the interval if that is shorter.",
+        description="Time for the whole probe; at most interval and fast. Default 3s, or those if they are shorter.",
         json_schema_extra={"default": Cadence().timeout_s},
     )
     fall: int = Field(
@@ -188,6 +161,19 @@ class CheckShape(Shape):
         default=Cadence().jitter,
         description="How much starts are spread, as a share of the interval (at most 50%).",
         json_schema_extra={"default": f"{Cadence().jitter:.0%}"},
+    )
+    degraded: DegradedShape = Field(
+        default_factory=DegradedShape,
+        description="When an instance that answers is DEGRADED.",
+        json_schema_extra={"default": {}},
+    )
+    quorum: Annotated[float, Read(_some, **SHARE_SCHEMA)] = Field(
+        default=QUORUM_DEFAULT,
+        description="The share of the nodes that see an instance which must call it DOWN.",
+        json_schema_extra={"default": f"{QUORUM_DEFAULT:.0%}"},
+    )
+    vantages: int | None = Field(
+        default=None, ge=1, le=VANTAGES_MAX, description="At most this many nodes probe an instance; without it all."
     )
 
 

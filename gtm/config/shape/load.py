@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gtm.config.scalars import Unfit, seconds, shown
 from gtm.config.shape.base import OneOrList, Read, Shape
-from gtm.config.shape.checks import DURATION_SCHEMA
+from gtm.config.shape.durations import DURATION_SCHEMA
 from gtm.config.shape.node import Path
 from gtm.model.load import LoadSettings
 

@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 from gtm.config import clients, dnsnames
 from gtm.config.scalars import Unfit, ipv4, ipv6, seconds, share, shown, unicast
 from gtm.config.shape.base import OneOrList, Read, Shape
-from gtm.config.shape.checks import DURATION_SCHEMA
+from gtm.config.shape.durations import DURATION_SCHEMA
 from gtm.config.shape.node import Label
 from gtm.config.shape.regions import SHARE_SCHEMA
 from gtm.model.address import IPAddress, IPNetwork

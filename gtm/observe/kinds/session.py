@@ -57,9 +57,12 @@ class Session:
         self._attempt.doing = "sending the request"
         self._h2.initiate_connection()
         self._id = self._h2.get_next_available_stream_id()
-        self._h2.send_headers(self._id, headers, end_stream=body is None)
-        if body is not None:
-            self._h2.send_data(self._id, body, end_stream=True)
+        try:
+            self._h2.send_headers(self._id, headers, end_stream=body is None)
+            if body is not None:
+                self._h2.send_data(self._id, body, end_stream=True)
+        except h2.exceptions.H2Error as error:
+            raise ProbeFault(Reason.OURS, f"the request cannot be sent: {_words(error)}") from error
         await self._stream.send(self._h2.data_to_send())
 
     async def advance(self) -> None:

@@ -21,7 +21,7 @@ class Turns:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def take(self, attempt: Attempt) -> None:
-        """Wait for a turn, which `give` must end; then the attempt begins. Raises ProbeFault (ours): the queue is full."""
+        """Wait for a turn, which `give` ends; then the attempt begins. Raises ProbeFault (ours) for a full queue."""
         if self._free:
             self._free -= 1
             return
