@@ -120,6 +120,6 @@ def _candidates(pool: PoolPlan, order: tuple[str, ...], choice: Choice) -> tuple
 
 def rule_text(rule: Rule) -> str:
     """A rule in the words of the steering file."""
-    order = [*rule.order.regions, *(["nearest"] if rule.order.nearest else [])]
+    order = [*rule.order.regions, *(["rtt"] if rule.order.rtt else ["nearest"] if rule.order.nearest else [])]
     source = ", ".join(matcher_text(matcher) for matcher in rule.matchers) or "everyone"
     return f"from {source}: {', '.join(order)}"

@@ -11,6 +11,8 @@ from gtm.model.policy import Asn, Continent, Country, Matcher, Network, Order, P
 from gtm.model.region import Region
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+TYPICAL_S_PER_KM = 1.5 / 100_000  # there and back: 1 ms for 100 km of fibre, and cables half as long again as the arc
+MEASURED_MIN = 2  # regions: one alone says nothing of the others
 EVERYONE = Rule(order=Order(nearest=True))
 
 
@@ -48,11 +50,44 @@ def matches(matcher: Matcher, locus: Locus) -> bool:
 
 
 def expand(order: Order, locus: Locus, regions: Mapping[str, Region]) -> tuple[str, ...]:
-    """An order with `nearest` spelled out for a client: the listed regions, then the others by distance."""
+    """An order spelled out for a client: the listed regions, then the others by measured time or by distance."""
     if not order.nearest:
         return order.regions
     listed = set(order.regions)
-    return order.regions + tuple(name for name in nearest(locus.place.coordinates, regions) if name not in listed)
+    others = quickest(locus, regions) if order.rtt else nearest(locus.place.coordinates, regions)
+    return order.regions + tuple(name for name in others if name not in listed)
+
+
+def quickest(locus: Locus, regions: Mapping[str, Region]) -> tuple[str, ...]:
+    """Region names by round-trip time; nearest first where fewer than MEASURED_MIN of them are measured.
+
+    Measured regions keep the order that `locus.rtts` has them in (which has a dead band, so it may differ a little from
+    that of the times). A region that is not measured comes before the first measured one whose time is longer than what
+    is to be expected of it: TYPICAL_S_PER_KM for the distance, and on top what the measured ones take at least beyond
+    theirs, which is the client's own way to the network. So it can be the first only if it is nearer by more than the
+    measured ones' detours. Where the client's coordinates are not known it comes after all measured ones.
+    """
+    rtts = [(name, rtt_s) for name, rtt_s in locus.rtts if name in regions]
+    by_distance = nearest(locus.place.coordinates, regions)
+    if len(rtts) < MEASURED_MIN:
+        return by_distance
+    measured = {name for name, _ in rtts}
+    rest = [name for name in by_distance if name not in measured]
+    at = locus.place.coordinates
+    if not rest or at is None:
+        return (*(name for name, _ in rtts), *rest)
+    beyond_s = max(0.0, min(rtt_s - _expected_s(at, regions[name]) for name, rtt_s in rtts))
+    expected = [(_expected_s(at, regions[name]) + beyond_s, name) for name in rest]
+    order: list[str] = []
+    for name, rtt_s in rtts:
+        while expected and expected[0][0] < rtt_s:
+            order.append(expected.pop(0)[1])
+        order.append(name)
+    return (*order, *(name for _, name in expected))
+
+
+def _expected_s(at: Coordinates, region: Region) -> float:
+    return distance_km(at, region.coordinates) * TYPICAL_S_PER_KM
 
 
 def nearest(at: Coordinates | None, regions: Mapping[str, Region]) -> tuple[str, ...]:

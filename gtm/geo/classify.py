@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,19 @@ from gtm.geo.steps import Blocks, Steps, blocks, first_seen, levelled, paired
 from gtm.model.address import IPNetwork
 from gtm.model.classes import PAGE, ClassTable
 from gtm.model.errors import ConfigError
-from gtm.model.place import Locus
+from gtm.model.place import Locus, Place
 
 LEAVES_MAX = PAGE
 PAGES_MAX = 0x8000 - 1
 CLASSES_MAX = 0x10000
 
+RttsOf = Callable[[Place, IPNetwork | None], tuple[tuple[str, float], ...]]
+
 _Words = npt.NDArray[np.uint16]
+
+
+class TooManyError(ConfigError):
+    """More classes, or parts of the space, than the table has room for."""
 
 
 def classify(
@@ -29,28 +36,35 @@ def classify(
     key: str,
     *,
     cuts: Iterable[IPNetwork] = (),
+    measured: Iterable[IPNetwork] = (),
+    rtts_of: RttsOf | None = None,
 ) -> ClassTable:
     """The class table of a space: addresses whose loci `class_of` maps to equal values are one class.
 
     `rule_networks` are the networks that policies name; they cut the space, and a Locus has those around it. So do
-    `cuts`, which may be networks that no policy may name. Classes are numbered as they are first met, IPv4 before
+    `cuts`, which may be networks that no policy may name. With `rtts_of` a Locus has the times that it gives for the
+    place and the innermost of the `measured` networks around it, which cut the space too but are in no Locus; those
+    that cannot be told apart are left out. Classes are numbered as they are first met, IPv4 before
     IPv6, from address 0 upwards. The tables are numpy arrays: pass them through the table file for a copy that reads
     without numpy.
 
     IPv4 splits below a /24 have pages of their own. Where there are more of them than fit, those that come from the
     databases alone are levelled: the class that most addresses of the /24 have is given to all of it.
-    Raises ConfigError for a rule network that cannot be told apart and where a limit is passed.
+    Raises ConfigError for a rule network that cannot be told apart, and TooManyError where a limit is passed.
     """
     rules = list(dict.fromkeys(rule_networks))
     for network in rules:
         if (why := unusable(network)) is not None:
             raise ConfigError(why, file="policy rules", key=str(network))
-    rules += [network for network in cuts if network not in rules]
+    rules = list(dict.fromkeys((*rules, *cuts)))
+    known = set(rules)
+    probed = [network for network in dict.fromkeys(measured) if unusable(network) is None]
+    inner = _Inner(rules, [network for network in probed if network not in known], frozenset(probed), rtts_of)
     classes = _Classes(class_of)
-    classed = [_classed(space, rules, version, classes) for version in (4, 6)]
+    classed = [_classed(space, inner, version, classes) for version in (4, 6)]
     four, six = (blocks(steps) for steps in classed)
     if _split(four) > PAGES_MAX:
-        four = blocks(_levelled4(four, rules, space))
+        four = blocks(_levelled4(four, inner.all, space))
     leaves: dict[tuple[int, int], int] = {}
     words4, words6 = _leaves(four, leaves), _leaves(six, leaves)
     _limit(len(classes.loci), CLASSES_MAX, "classes of client networks")
@@ -70,7 +84,31 @@ def classify(
 
 def _limit(count: int, most: int, what: str) -> None:
     if count > most:
-        raise ConfigError(f"{count} {what}", file="policy rules", allowed=f"at most {most}")
+        raise TooManyError(f"{count} {what}", file="policy rules", allowed=f"at most {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """The networks that cut the space: those that a Locus has, and further ones that only have measured times."""
+
+    rules: Sequence[IPNetwork]
+    further: Sequence[IPNetwork]
+    measured: frozenset[IPNetwork]
+    rtts_of: RttsOf | None
+
+    @property
+    def all(self) -> Sequence[IPNetwork]:
+        return (*self.rules, *self.further)
+
+    def locus(self, place: Place, around: Sequence[int]) -> Locus:
+        """The locus of a place inside the networks `around` it, numbered as in `all`, the innermost first."""
+        networks = frozenset(self.rules[i] for i in around if i < len(self.rules))
+        if self.rtts_of is None:
+            return Locus(place=place, networks=networks)
+        count = len(self.rules)
+        each = (self.rules[i] if i < count else self.further[i - count] for i in around)
+        innermost = next((network for network in each if network in self.measured), None)
+        return Locus(place=place, networks=networks, rtts=self.rtts_of(place, innermost))
 
 
 class _Classes:
@@ -93,14 +131,12 @@ class _Classes:
         return known
 
 
-def _classed(space: PlaceSpace, rules: Sequence[IPNetwork], version: int, classes: _Classes) -> Steps:
+def _classed(space: PlaceSpace, inner: _Inner, version: int, classes: _Classes) -> Steps:
     """The class of every address of one family."""
-    within = nest(rules, version)
+    within = nest(inner.all, version)
     both, pairs = paired(space.four if version == 4 else space.six, within.steps)
-    around: Mapping[int, frozenset[IPNetwork]] = {
-        number: frozenset(rules[i] for i in within.around(number)) for number in {n for _, n in pairs}
-    }
-    numbers = [classes.number(Locus(place=space.sites[a].place, networks=around[b])) for a, b in pairs]
+    around = {number: tuple(within.around(number)) for number in {n for _, n in pairs}}
+    numbers = [classes.number(inner.locus(space.sites[a].place, around[b])) for a, b in pairs]
     return both.mapped(np.array(numbers, np.int64)[both.values])
 
 

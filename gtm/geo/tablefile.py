@@ -57,14 +57,21 @@ def _bytes(part: Sequence[int]) -> memoryview:
 
 
 def locus_to_json(locus: Locus) -> dict[str, object]:
-    """A locus as JSON: its place's known facts and its networks as text, sorted."""
+    """A locus as JSON: its place's known facts, its networks as text, sorted, and its regions with their times."""
     networks = sorted(locus.networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen))
-    return place_to_json(locus.place) | ({"networks": [str(n) for n in networks]} if networks else {})
+    known: dict[str, object] = {"networks": [str(n) for n in networks]} if networks else {}
+    if locus.rtts:
+        known["rtts"] = [list(each) for each in locus.rtts]
+    return place_to_json(locus.place) | known
 
 
 def locus_from_json(item: Mapping[str, Any]) -> Locus:
     """The locus that locus_to_json wrote. Raises KeyError, TypeError or ValueError."""
-    return Locus(place=place_from_json(item), networks=frozenset(ip_network(n) for n in item.get("networks", ())))
+    return Locus(
+        place=place_from_json(item),
+        networks=frozenset(ip_network(n) for n in item.get("networks", ())),
+        rtts=tuple((str(region), float(rtt_s)) for region, rtt_s in item.get("rtts", ())),
+    )
 
 
 def place_to_json(place: Place) -> dict[str, object]:

@@ -27,7 +27,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ClassTable:
         },
     )
     deployment = load(folder)
-    return classes_of(read_geography(folder, deployment), deployment, folder)
+    return classes_of(read_geography(folder, deployment), deployment, folder).table
 
 
 @pytest.mark.parametrize("text", ["2000::1", "2003::1", "2001:1::1", "2001:db8::1", "2a00::1", "3fff::1"])
