@@ -44,7 +44,7 @@ $(VENV)/.run: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) | $(BIN)/python
 	@echo "installing gtm and what its tests need into $(VENV)"
-	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web,http,dev]'
+	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web,http,probes,dev]'
 	@touch $@ $(VENV)/.run
 
 test-packages:
@@ -60,7 +60,7 @@ schema: $(VENV)/.run  ## write the JSON Schemas of the deployment files into doc
 
 constraints:  ## resolve every extra anew and pin what came out
 	@sh tools/environment $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet hatchling editables '.[web,http,bgp,cloud,dataplane,dev]'
+	$(VENV)-constraints/bin/python -m pip install --quiet hatchling editables '.[web,http,probes,bgp,cloud,dataplane,dev]'
 	@{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude gtm | LC_ALL=C sort -f; } > constraints.new
 	@mv constraints.new constraints.txt && rm -rf $(VENV)-constraints
 
