@@ -49,3 +49,8 @@ def cache_folder(state: Path) -> Path:
 def store_file(state: Path) -> Path:
     """The store in a state folder; it may not exist yet."""
     return state / "store.db"
+
+
+def shared_file(state: Path) -> Path:
+    """What was last known of the store that nodes share, in a state folder; it may not exist."""
+    return state / "shared"

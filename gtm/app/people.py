@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gtm.app.await_revision import Applied, await_revision, facts_now
-from gtm.app.folders import state_folder, store_file
+from gtm.app.folders import shared_file, state_folder
+from gtm.app.order_book import ClusterBook, Look, NodeBook, OrderBook
 from gtm.app.question import near
 from gtm.app.view import read_view
 from gtm.config.deployment import load
 from gtm.decide.plan import decide
+from gtm.model.check import Target
 from gtm.model.deployment import Deployment
-from gtm.model.errors import AskedError, GtmError, Refused
+from gtm.model.errors import AskedError, Refused, StoreError
+from gtm.model.health import Judgement
 from gtm.model.override import SUBJECT_FORMS, Action, Override, Subject
 from gtm.model.plan import Plan, PoolPlan
 from gtm.model.snapshot import Snapshot
+from gtm.publish.dns.facts import Facts
 from gtm.publish.dns.manifest import FILE as MANIFEST
 from gtm.publish.dns.manifest import FOLDER as TABLES
+from gtm.store import shared_cache
 from gtm.store.overrides import AuditEntry
-from gtm.store.store import Store
 from gtm.web.document import as_object
 
 WAIT_S = 3.0
 REASON_MAX, OWNER_MAX = 500, 100
+RACES_MAX = 5  # orders of others that come between our look and our order, each of which is looked at anew
 GUARD = "last-region"
+NODE, CLUSTER = "node", "cluster"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """An order that was given or taken back (`what`: drain, force-up, force-down, remove), or would be (`dry_run`)."""
+    """An order that was given or taken back (`what`: drain, force-up, force-down, remove), or would be (`dry_run`).
+
+    `scope` says for whom it is kept: "node" for this one alone, "cluster" for all that share its etcd. `shadowed`: it
+    changes nothing here, since this node has an order of its own for the subject.
+    """
 
     what: str
     subject: Subject
@@ -56,15 +67,37 @@ class Done:
     dry_run: bool
     effects: tuple[Effect, ...]
     applied: Applied | None
+    scope: str = NODE
+    shadowed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The orders in force, and the latest changes of orders, newest first."""
+    """The orders in force in a scope ("node" or "cluster"), and the latest changes of them, newest first.
+
+    With a cluster `local` has the orders of this node alone: on their subjects they beat those of the cluster, here.
+    """
 
     now_s: float
     overrides: tuple[Override, ...]
     audit: tuple[AuditEntry, ...]
+    scope: str = NODE
+    local: tuple[Override, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the node knows but for the orders."""
+
+    folder: Path
+    state: Path
+    deployment: Deployment
+    judgements: Mapping[Target, Judgement]
+
+    def snapshot(self, overrides: tuple[Override, ...], now_s: float) -> Snapshot:
+        return Snapshot(
+            revision=0, now_s=now_s, deployment=self.deployment, judgements=self.judgements, overrides=overrides
+        )
 
 
 def give(
@@ -77,85 +110,99 @@ def give(
     for_s: float | None,
     force: bool,
     dry_run: bool,
+    local: bool = False,
 ) -> Done:
-    """Order something of a subject. It replaces the order that the subject has.
+    """Order something of a subject. It replaces the order that the subject has in the same scope.
 
-    Raises AskedError for an unknown subject, Refused if a pool that is served now would have no region left (unless
-    `force`), StoreError if the order cannot be kept.
+    That is the cluster where nodes share one, unless `local`. Raises AskedError for an unknown subject, Refused if a
+    pool that is served now would have no region left (unless `force`), StoreError if the order cannot be kept.
     """
     now_s = time.time()
-    state = state_folder(folder)
-    snapshot = _snapshot(folder, state, now_s)
+    known = _known(folder)
     order = Override(
-        subject=subject_of(subject, snapshot.deployment),
+        subject=subject_of(subject, known.deployment),
         action=Action(action),
         owner=_line(owner, "--by", OWNER_MAX),
         reason=_line(reason, "--reason", REASON_MAX),
         since_s=now_s,
         until_s=None if for_s is None else now_s + for_s,
     )
-    replaced = next((one for one in snapshot.overrides if one.subject == order.subject), None)
-    kept = tuple(one for one in snapshot.overrides if one is not replaced)
-    effects = tuple(effects_of(snapshot, (*kept, order)))
-    if not force:
-        guard(effects, order.subject)
-    applied = None
-    if not dry_run:
-        facts = facts_now(state)
-        with _store(state) as store:
-            store.put(order)
-        applied = await_revision(state, facts, WAIT_S, lambda now: order in now.overrides)
+
+    def plan(look: Look) -> _Step:
+        replaced = next((one for one in look.overrides if one.subject == order.subject), None)
+        return _Step(
+            subject=order.subject,
+            replaced=replaced,
+            after=(*(one for one in look.overrides if one is not replaced), order),
+            change=lambda book: book.put(order, look),
+            includes=lambda now: order in now.overrides,
+        )
+
+    done = _carry_out(known, plan, now_s, local=local, force=force, dry_run=dry_run)
     return Done(
         what=str(order.action),
         subject=order.subject,
         owner=order.owner,
         reason=order.reason,
         until_s=order.until_s,
-        replaced=replaced,
+        replaced=done.step.replaced,
         dry_run=dry_run,
-        effects=effects,
-        applied=applied,
+        effects=done.effects,
+        applied=done.applied,
+        scope=done.scope,
+        shadowed=done.shadowed,
     )
 
 
-def take_back(folder: Path, *, subject: str, actions: tuple[str, ...], owner: str, force: bool, dry_run: bool) -> Done:
+def take_back(
+    folder: Path, *, subject: str, actions: tuple[str, ...], owner: str, force: bool, dry_run: bool, local: bool = False
+) -> Done:
     """Take back a subject's order, which must be one of `actions`. Raises as `give` does."""
     now_s = time.time()
-    state = state_folder(folder)
-    snapshot = _snapshot(folder, state, now_s)
+    known = _known(folder)
     who = _line(owner, "--by", OWNER_MAX)
-    standing = _standing(subject, actions, snapshot.overrides)
-    kept = tuple(one for one in snapshot.overrides if one is not standing)
-    effects = tuple(effects_of(snapshot, kept))
-    if not force:
-        guard(effects, standing.subject)
-    applied = None
-    if not dry_run:
-        facts = facts_now(state)
-        with _store(state) as store:
-            store.remove(standing.subject, by=who, reason=standing.reason, now_s=now_s)
-        applied = await_revision(state, facts, WAIT_S, lambda now: standing not in now.overrides)
+
+    def plan(look: Look) -> _Step:
+        standing = _standing(subject, actions, look.overrides)
+        return _Step(
+            subject=standing.subject,
+            replaced=standing,
+            after=tuple(one for one in look.overrides if one is not standing),
+            change=lambda book: book.remove(standing, look, by=who, now_s=now_s),
+            includes=lambda now: standing not in now.overrides,
+        )
+
+    done = _carry_out(known, plan, now_s, local=local, force=force, dry_run=dry_run)
     return Done(
         what="remove",
-        subject=standing.subject,
+        subject=done.step.subject,
         owner=who,
         reason=None,
         until_s=None,
-        replaced=standing,
+        replaced=done.step.replaced,
         dry_run=dry_run,
-        effects=effects,
-        applied=applied,
+        effects=done.effects,
+        applied=done.applied,
+        scope=done.scope,
+        shadowed=done.shadowed,
     )
 
 
-def listing(folder: Path, *, limit: int) -> Listing:
-    """The orders in force and the latest `limit` changes. Raises StoreError."""
+def listing(folder: Path, *, limit: int, local: bool = False) -> Listing:
+    """The orders in force and the latest `limit` changes: the cluster's where nodes share one, unless `local`.
+
+    Raises StoreError, and ConfigErrors where no node has run yet and its deployment is not sound.
+    """
     now_s = time.time()
-    state = state_folder(folder)
-    if not store_file(state).exists():
-        return Listing(now_s=now_s, overrides=(), audit=())
-    with Store(store_file(state)) as store:
-        return Listing(now_s=now_s, overrides=store.active(now_s), audit=store.audit(limit=limit))
+    with _books(_known(folder), local=local) as books:
+        look = books.book.look(now_s)
+        return Listing(
+            now_s=now_s,
+            overrides=look.overrides,
+            audit=books.book.audit(limit),
+            scope=books.scope,
+            local=books.others(now_s) if books.scope == CLUSTER else (),
+        )
 
 
 def order_document(done: Done) -> dict[str, object]:
@@ -236,27 +283,93 @@ def _line(text: str, argument: str, length_max: int) -> str:
 # What it does
 
 
-def _snapshot(folder: Path, state: Path, now_s: float) -> Snapshot:
-    """What the node knows, with the orders that stand in the store; from the files alone where none has run."""
-    overrides: tuple[Override, ...] = ()
-    if store_file(state).exists():
-        with Store(store_file(state)) as store:
-            overrides = store.active(now_s)
+def _known(folder: Path) -> _Known:
+    """What the node has published; from the files alone where none has run."""
+    state = state_folder(folder)
     if (state / TABLES / MANIFEST).exists():
         view = read_view(state)
         deployment, judgements = view.deployment, view.decision.snapshot.judgements
     else:
         deployment, judgements = load(folder), {}
-    return Snapshot(revision=0, now_s=now_s, deployment=deployment, judgements=judgements, overrides=overrides)
+    return _Known(folder=folder, state=state, deployment=deployment, judgements=judgements)
 
 
-def _store(state: Path) -> Store:
-    """The node's store, made if the node has not run yet."""
-    try:
-        state.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise GtmError(f"{state}: {error.strerror}") from error
-    return Store(store_file(state))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """The book of a scope, and the orders that stand in the other one."""
+
+    scope: str
+    book: OrderBook
+    others: Callable[[float], tuple[Override, ...]]
+
+    def effective(self, overrides: tuple[Override, ...], now_s: float) -> tuple[Override, ...]:
+        """What stands for this node with these orders in the scope: on their subjects its own beat the cluster's."""
+        here, there = overrides, self.others(now_s)
+        if self.scope == CLUSTER:
+            here, there = there, here
+        own = {one.subject for one in here}
+        return (*here, *(one for one in there if one.subject not in own))
+
+
+@contextmanager
+def _books(known: _Known, *, local: bool) -> Iterator[_Books]:
+    """Where orders are kept. Raises StoreError."""
+    cluster, own = known.deployment.node.cluster, NodeBook(known.state)
+    if cluster is None:
+        yield _Books(scope=NODE, book=own, others=lambda _: ())
+    elif local:
+        cached = shared_cache.load(shared_file(known.state), cluster.prefix)
+        shared = () if cached is None else cached.overrides
+        yield _Books(scope=NODE, book=own, others=lambda now_s: tuple(one for one in shared if one.active(now_s)))
+    else:
+        with ClusterBook(cluster, known.folder) as book:
+            yield _Books(scope=CLUSTER, book=book, others=lambda now_s: own.look(now_s).overrides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A change of a book that was looked at: what stands after it, how it is made, and when a node has taken it up."""
+
+    subject: Subject
+    replaced: Override | None
+    after: tuple[Override, ...]
+    change: Callable[[OrderBook], bool]
+    includes: Callable[[Facts], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CarriedOut:
+    """A step, and what came of it."""
+
+    step: _Step
+    scope: str
+    effects: tuple[Effect, ...]
+    shadowed: bool
+    applied: Applied | None = None
+
+
+def _carry_out(
+    known: _Known, plan: Callable[[Look], _Step], now_s: float, *, local: bool, force: bool, dry_run: bool
+) -> _CarriedOut:
+    """Look, guard and change. Orders that others give meanwhile are looked at, and guarded against, anew."""
+    with _books(known, local=local) as books:
+        for _ in range(RACES_MAX):
+            look = books.book.look(now_s)
+            step = plan(look)
+            before, after = books.effective(look.overrides, now_s), books.effective(step.after, now_s)
+            effects = tuple(effects_of(known.snapshot(before, now_s), after))
+            if not force:
+                guard(effects, step.subject)
+            shadowed = books.scope == CLUSTER and any(one.subject == step.subject for one in books.others(now_s))
+            done = _CarriedOut(step=step, scope=books.scope, effects=effects, shadowed=shadowed)
+            if dry_run:
+                return done
+            facts = facts_now(known.state)
+            if step.change(books.book):
+                break
+        else:
+            raise StoreError("others change orders at the same time, again and again; nothing was changed: try again")
+    return done if shadowed else replace(done, applied=await_revision(known.state, facts, WAIT_S, step.includes))
 
 
 def effects_of(snapshot: Snapshot, overrides: tuple[Override, ...]) -> Iterator[Effect]:

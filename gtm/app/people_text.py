@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gtm.app.columns import clean, columns, duration, moment, percent
-from gtm.app.people import Done, Effect, Listing
+from gtm.app.people import CLUSTER, Done, Effect, Listing
 from gtm.app.status_text import orders
 from gtm.model.override import Action
 from gtm.store.overrides import AuditEntry
@@ -23,7 +23,11 @@ def _order(done: Done) -> Iterator[str]:
     yield f"{'would ' if done.dry_run else ''}{what} {done.subject}, by {clean(done.owner)}{until}{reason}"
     if done.replaced is not None and done.what != "remove":
         yield f"  in place of {done.replaced.action} by {clean(done.replaced.owner)}: {clean(done.replaced.reason)}"
-    if not done.effects:
+    if done.scope == CLUSTER:
+        yield "  for all nodes that share the store"
+    if done.shadowed:
+        yield "  changes nothing here: this node has an order of its own for it (`gtm overrides --local`)"
+    elif not done.effects:
         yield "  changes no answer now"
     yield from columns((effect.pool, *_effect(effect)) for effect in done.effects)
     if done.applied is not None:
@@ -44,8 +48,13 @@ def listing_text(listed: Listing) -> str:
 
 
 def _listing(listed: Listing) -> Iterator[str]:
-    yield "orders in force" if listed.overrides else "no orders in force"
+    where = " on all nodes that share the store" if listed.scope == CLUSTER else ""
+    yield f"{'orders' if listed.overrides else 'no orders'} in force{where}"
     yield from orders(listed.overrides, listed.now_s) if listed.overrides else ()
+    if listed.local:
+        yield ""
+        yield "orders of this node alone, which win here"
+        yield from orders(listed.local, listed.now_s)
     if listed.audit:
         yield ""
         yield "ordered, newest first"

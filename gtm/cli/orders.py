@@ -73,6 +73,7 @@ gtm overrides --limit 200 --json
         default=20,
         help="how much of the past to show (default: 20, at most 10000)",
     )
+    _local(overrides)
 
 
 def _order(parser: argparse.ArgumentParser, *, lasting: bool) -> None:
@@ -84,7 +85,14 @@ def _order(parser: argparse.ArgumentParser, *, lasting: bool) -> None:
         )
     parser.add_argument("--by", metavar="WHO", help="the owner of the order (default: the account that runs this)")
     parser.add_argument("--force", action="store_true", help="do it even where a guard would refuse")
+    _local(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the effect and change nothing")
+
+
+def _local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--local", action="store_true", help="of this node alone, where nodes share orders (state: etcd)"
+    )
 
 
 def _duration(text: str) -> int:
@@ -148,6 +156,7 @@ def _give(options: argparse.Namespace, action: str) -> int:
         for_s=options.for_s,
         force=options.force,
         dry_run=options.dry_run,
+        local=options.local,
     )
     say(options, people.order_document(done), order_text(done))
     return OK
@@ -164,6 +173,7 @@ def _take_back(options: argparse.Namespace, actions: tuple[str, ...]) -> int:
         owner=options.by or owner(),
         force=options.force,
         dry_run=options.dry_run,
+        local=options.local,
     )
     say(options, people.order_document(done), order_text(done))
     return OK
@@ -174,6 +184,6 @@ def run_overrides(options: argparse.Namespace) -> int:
     from gtm.app import people
     from gtm.app.people_text import listing_text
 
-    listed = people.listing(options.folder, limit=options.limit)
+    listed = people.listing(options.folder, limit=options.limit, local=options.local)
     say(options, people.listing_document(listed), listing_text(listed))
     return OK

@@ -170,7 +170,7 @@ class Client:
                         await asyncio.sleep(ROUND_S)
         except TimeoutError:
             said = "; ".join(f"{endpoint}: {fault}" for endpoint, fault in faults.items())
-            message = f"etcd does not answer within {total_s:g} s: {said or 'no answer'}"
+            message = f"etcd does not answer within {total_s:.2g} s: {said or 'no answer'}"
             if isinstance(request, _CHANGES) and (maybe or not faults):
                 raise Unconfirmed(message) from None
             raise StoreError(message) from None

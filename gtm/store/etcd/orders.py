@@ -37,13 +37,13 @@ class Orders:
         """Through a client; each call has `total_s`."""
         self._client = client
         self._layout = Layout(prefix=client.cluster.prefix)
-        self._total_s = total_s
+        self.total_s = total_s
 
     async def standing(self) -> Standing:
         """All orders."""
         key, end = self._layout.orders
         reads = (etcd.Range(key=key, range_end=end), etcd.Range(key=self._layout.changed))
-        match (await self._client.txn(etcd.Txn(success=reads), total_s=self._total_s)).outcomes:
+        match (await self._client.txn(etcd.Txn(success=reads), total_s=self.total_s)).outcomes:
             case (etcd.Found() as found, etcd.Found() as changed):
                 overrides, faults = read_orders(self._layout, found.pairs)
                 revision = max((pair.mod_revision for pair in changed.pairs), default=0)
@@ -91,17 +91,17 @@ class Orders:
             return ()
         key, end = self._layout.audits
         request = etcd.Range(key=key, range_end=end, limit=limit, newest_first=True)
-        found = await self._client.range(request, total_s=self._total_s)
+        found = await self._client.range(request, total_s=self.total_s)
         return tuple(entry for pair in found.pairs if (entry := decode_entry(pair.value)) is not None)
 
     async def prune(self) -> None:
         """Forget the oldest entries of the audit beyond AUDIT_MAX, some at a time."""
         key, end = self._layout.audits
         newest = etcd.Range(key=key, range_end=end, limit=AUDIT_MAX + PRUNED_MAX, keys_only=True, newest_first=True)
-        found = await self._client.range(newest, total_s=self._total_s)
+        found = await self._client.range(newest, total_s=self.total_s)
         over = tuple(etcd.Delete(key=pair.key) for pair in found.pairs[AUDIT_MAX:])
         if over:
-            await self._client.txn(etcd.Txn(success=over), total_s=self._total_s)
+            await self._client.txn(etcd.Txn(success=over), total_s=self.total_s)
 
     def _unchanged(self, seen: Standing) -> etcd.Compare:
         return etcd.Compare(key=self._layout.changed, target=etcd.Target.MOD, number=seen.changed)
@@ -113,13 +113,13 @@ class Orders:
         mark = etcd.Put(key=self._layout.changed, value=name.encode())
         request = etcd.Txn(compares=(compare,), success=(change, etcd.Put(key=key, value=encode_entry(entry)), mark))
         try:
-            decided = await self._client.txn(request, total_s=self._total_s)
+            decided = await self._client.txn(request, total_s=self.total_s)
         except Unconfirmed as error:
             raise Unconfirmed(f"{error}; whether it was changed is not known: `gtm overrides` tells") from error
         if decided.succeeded:
             return True
         # A try whose answer was lost may have been the one that changed what a later try compared.
-        return bool((await self._client.range(etcd.Range(key=key), total_s=self._total_s)).pairs)
+        return bool((await self._client.range(etcd.Range(key=key), total_s=self.total_s)).pairs)
 
 
 def read_orders(layout: Layout, pairs: tuple[etcd.KeyValue, ...]) -> tuple[tuple[Override, ...], tuple[str, ...]]:
