@@ -145,7 +145,7 @@ class LoadKeeper:
             reading = await source.read()
         except PeerError as error:
             state.failures += 1
-            self._tell(source, state, str(error))
+            self._tell(source, state, str(error).removeprefix(f"{source.name}: "))
             return
         if reading is None:  # unchanged, and it was good
             return

@@ -12,6 +12,7 @@ import maxminddb
 
 from gtm import __version__
 from gtm.app.folders import state_folder
+from gtm.app.load_text import load_problems
 from gtm.app.view import View, read_view
 from gtm.decide.plan import active
 from gtm.model.check import Target
@@ -181,6 +182,8 @@ def _problems(status: Status) -> Iterable[str]:
     yield from _unseen(status)
     if status.cluster is not None:
         yield from _cluster(status.node, status.cluster)
+    if status.load is not None:
+        yield from load_problems(status.load)
     if status.reload_problem is not None:
         yield f"the last reload changed nothing, because:\n{status.reload_problem}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from gtm.app.columns import Paint, clean, columns, duration, percent, plain
+from gtm.app.load_text import load_text
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Vote
 from gtm.model.override import Override
@@ -45,6 +46,9 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     if status.cluster is not None:
         yield ""
         yield from _cluster(status.cluster, paint)
+    if status.load is not None:
+        yield ""
+        yield from load_text(status.load, paint)
     if status.overrides:
         yield ""
         yield paint("orders in force", None)

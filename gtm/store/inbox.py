@@ -16,7 +16,7 @@ from gtm.model.rtt import RttSample
 
 Entry = PushedHealth | LoadSample | RttSample
 
-COLLECTED_MAX = 2000  # at once: some 10 ms of the controller's time
+COLLECTED_MAX = 500  # at once: some 5 ms of the controller's time, measured
 # Of each kind the newest that wait, so that a flood of one does not push out another. A row is some 150 octets.
 WAITING_MAX = {"health": 10_000, "load": 10_000, "rtt": 50_000}
 LATE_MAX_S = 3600.0  # load and round-trip times that waited longer say nothing any more

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result
+from gtm.web.load import load_metrics
 from gtm.web.status import InstanceStatus, Status
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -51,6 +52,8 @@ def metrics(status: Status | None) -> Iterator[Metric]:
     yield from _overrides(status)
     if status.cluster is not None:
         yield from _cluster(status.cluster)
+    if status.load is not None:
+        yield from load_metrics(status.load)
 
 
 def _node(status: Status) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result, Vote
+from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.place import Coordinates
 
@@ -130,5 +131,6 @@ class Status:
     probes: Mapping[str, float] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
+    load: LoadSummary | None = None
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
+from gtm.model.load import LoadSourceState, LoadSubject, LoadSummary, LoadValue
 from gtm.model.override import Override
 from gtm.store.overrides import AuditEntry
 from gtm.web import status as s
@@ -32,6 +33,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote,
+    LoadSourceState, LoadSubject, LoadSummary, LoadValue,
     Done, Delivered, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,
 )  # fmt: skip

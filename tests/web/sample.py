@@ -9,6 +9,7 @@ from gtm.model.check import Target
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.errors import AskedError, StoreError
 from gtm.model.health import Health, Result, Vote
+from gtm.model.load import LoadMetric, LoadSourceState, LoadSubject, LoadSummary, LoadValue
 from gtm.model.override import Action, Override, Subject
 from gtm.model.place import Coordinates
 from gtm.web.source import Question
@@ -53,6 +54,11 @@ def part(region: str, *instances: InstanceStatus) -> PoolRegionStatus:
         reason=f"{healthy} of {len(instances)} healthy, {'at least' if up else 'below'} 50%",
         instances=instances,
     )
+
+
+def loaded(subject: str, metric: LoadMetric, value: float, parts: int = 0) -> LoadSubject:
+    load = LoadValue(value=value, raw=value * 1.1, age_s=7.0, source="http://127.0.0.1:9090", parts=parts)
+    return LoadSubject(subject=subject, metric=metric, load=load)
 
 
 STATUS = Status(
@@ -140,6 +146,17 @@ STATUS = Status(
         ),
     ),
     faults={"web@127.0.4.11": "Too many open files while connecting"},
+    load=LoadSummary(
+        sources=(
+            LoadSourceState(source="http://127.0.0.1:9090", age_s=7.0, samples=1200, ignored=3),
+            LoadSourceState(source="/run/gtm/load.json", problem="no such file", failures=9),
+        ),
+        subjects=(
+            loaded("region/us-east", LoadMetric.REQUESTS, 1200.0, parts=2),
+            loaded("region/us-east", LoadMetric.UTILISATION, 0.425, parts=2),
+            loaded("instance/us-east/127.0.1.11", LoadMetric.REQUESTS, 9.5),
+        ),
+    ),
     cluster=ClusterState(
         connected=False,
         age_s=12.0,
@@ -236,7 +253,9 @@ def well() -> Status:
     """The node with nothing that somebody should look at."""
     pool = STATUS.pools[0]
     parts = tuple(replace(one, instances=tuple(replace(i, stale=False) for i in one.instances)) for one in pool.regions)
-    return replace(STATUS, workers=STATUS.workers[:1], pools=(replace(pool, regions=parts),), faults={}, cluster=None)
+    return replace(
+        STATUS, workers=STATUS.workers[:1], pools=(replace(pool, regions=parts),), faults={}, cluster=None, load=None
+    )
 
 
 def without_controller() -> Status:

@@ -52,13 +52,13 @@ class Prometheus:
             try:
                 found, skipped = self._sort(query, await self._ask(query))
             except PeerError as error:
-                problems.append(str(error))
+                problems.append(str(error).removeprefix(f"{self.name}: "))
                 continue
             samples.extend(found)
             ignored += skipped
         problem = "; ".join(dict.fromkeys(problems)) or None
         if problem is not None and len(problems) == len(self._queries):
-            raise PeerError(problem.removeprefix(f"{self.name}: "), peer=self.name)
+            raise PeerError(problem, peer=self.name)
         return Reading(samples=tuple(samples), ignored=ignored, problem=problem)
 
     async def _ask(self, query: LoadQuery) -> list[Series]:
