@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 
 from gtm.model.address import IPAddress
 from gtm.observe.ping import Done
 from gtm.observe.rtt import tcpinfo
+
+OPEN_MAX = 512
 
 
 class Handshakes:
@@ -21,13 +24,16 @@ class Handshakes:
     def __init__(self) -> None:
         """Nothing opened."""
         self._loop = asyncio.get_running_loop()
+        self._open_max = open_max()
         self._open: dict[socket.socket, tuple[asyncio.TimerHandle, Done]] = {}
 
     def send(self, address: IPAddress, port: int, timeout_s: float, done: Done) -> None:
         """Connect once; `done` is called once, later: with None if refused, not in time, or not at the first try.
 
-        Raises OSError if there is no way to the address.
+        Raises OSError if there is no way to the address, or too many connections are under way.
         """
+        if len(self._open) >= self._open_max:
+            raise OSError(errno.EMFILE, "too many handshakes under way for the limit on open files")
         sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
@@ -58,3 +64,9 @@ class Handshakes:
         self._loop.remove_writer(sock)
         sock.close()
         done(rtt_s)
+
+
+def open_max() -> int:
+    """How many connections may be under way: OPEN_MAX, or a small part of the limit on open files; checks need most."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_MAX if soft == resource.RLIM_INFINITY else max(1, min(OPEN_MAX, soft // 10))

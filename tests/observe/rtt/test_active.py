@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import struct
 import time
@@ -203,6 +204,23 @@ def test_nobody_there_tells_nothing() -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         assert shake(unheard.getsockname()[1], 30.0) is None
+
+
+def test_handshakes_leave_files_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (20, 20))
+
+    async def send() -> None:
+        came: list[float | None] = []
+        handshakes = Handshakes()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            for _ in range(2):
+                handshakes.send(ip_address("127.0.0.1"), listener.getsockname()[1], 30.0, came.append)
+            with pytest.raises(OSError, match="too many handshakes"):
+                handshakes.send(ip_address("127.0.0.1"), listener.getsockname()[1], 30.0, came.append)
+            handshakes.close()
+        assert came == [None, None]
+
+    asyncio.run(send())
 
 
 def test_no_way_there_is_said() -> None:
