@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from gtm.app.columns import clean
+from gtm.app.columns import clean, duration
 from gtm.app.crew import holder
 from gtm.app.folders import state_folder, store_file
 from gtm.app.inlet import Wanted, reports
@@ -154,7 +154,7 @@ def delivered_document(done: Delivered) -> dict[str, object]:
 
 def delivered_text(done: Delivered) -> str:
     """What was told, and whether the node has taken it."""
-    values = ", ".join(f"{key} {_shown(value)}" for key, value in done.values.items() if value != "")
+    values = ", ".join(_worded(key, value) for key, value in done.values.items() if value != "")
     if done.taken:
         state = "the controller has taken it"
     elif done.controller:
@@ -164,5 +164,7 @@ def delivered_text(done: Delivered) -> str:
     return f"{done.subject}: {clean(values)}\n{state}"
 
 
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def _worded(key: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"for {duration(value)}" if key == "ttl_s" else f"{key} {value:g}"

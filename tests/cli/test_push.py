@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gtm.app import push as push_module
+from gtm.app.crew import hold
 from gtm.app.folders import store_file
 from gtm.cli.main import main
 from gtm.model.check import Target
@@ -121,3 +124,37 @@ def test_load_that_the_deployment_does_not_want_is_refused(gtm: Gtm, served: Ser
     code, _, errors = gtm("push", "load", "region/us-east", "requests=1")
     assert code == 3
     assert "probes/load.yaml of the deployment does not say `reports: true`" in errors
+
+
+def test_a_controller_that_takes_it_is_waited_for(gtm: Gtm, served: Served, tmp_path: Path) -> None:
+    held = hold(served.state, "controller")
+    taken: list[Inbox] = []
+
+    def controller() -> None:
+        with Store(store_file(served.state)) as store:
+            listening.set()
+            while not taken:
+                if (found := store.collect(now_s=time.time())).healths:
+                    taken.append(found)
+
+    listening = threading.Event()
+    thread = threading.Thread(target=controller)
+    thread.start()
+    listening.wait()
+    code, out, _ = gtm("push", "health", "outside@192.0.2.11", "up")
+    taken.append(Inbox())
+    thread.join()
+    assert (code, out) == (0, "outside@192.0.2.11: UP, for 60 s\nthe controller has taken it\n")
+    assert taken[0].healths[0].health is Health.UP
+    del held
+
+
+def test_a_controller_that_does_not_take_it_is_not_waited_for_long(
+    gtm: Gtm, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_module, "WAIT_S", 0.05)
+    held = hold(served.state, "controller")
+    code, out, _ = gtm("push", "health", "outside@192.0.2.11", "degraded", "--json")
+    found = json.loads(out)
+    assert (code, found["controller"], found["taken"]) == (0, True, False)
+    del held
