@@ -13,6 +13,7 @@ import structlog
 from gtm.app.bundle import Bundle, build
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
+from gtm.app.load import LoadKeeper
 from gtm.app.observer import Observer
 from gtm.app.orders import Orders
 from gtm.app.pacer import Pacer
@@ -70,6 +71,7 @@ class Controller:
         self._orders = Orders(store, now_s)
         self._recorder = Recorder(folder, state, store)
         self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved)
+        self._load = LoadKeeper(bundle.deployment)
         self._probing: asyncio.Task[None] | None = None
         self._pacer = Pacer(self._pace, self._published, self._observer.judgements, self._changed)
         self._contact = asyncio.Event()
@@ -107,6 +109,7 @@ class Controller:
             tasks.create_task(self._beat(), name="pulse")
             tasks.create_task(self._record(), name="record")
             tasks.create_task(self._pacer.run(), name="pacer")
+            tasks.create_task(self._load.run(), name="load")
             if self._cluster is not None:
                 tasks.create_task(self._cluster.run(), name="cluster")
 
@@ -161,14 +164,27 @@ class Controller:
             await asyncio.shield(self._probing)
 
     async def _follow_store(self) -> None:
-        """Notice what people order, from any process, and what expires."""
+        """Notice what people order and what is pushed, from any process, and what expires."""
+        seen, waiting = None, True
         while True:
             try:
-                if self._orders.look(time.time()):
+                changes = self._store.changes()
+                if self._orders.look(time.time(), written=changes != seen):
                     self._changed.set()
+                waiting = (waiting or changes != seen) and self._collect()
+                seen = changes
             except StoreError as error:
                 log.error("store", reason=str(error))
             await asyncio.sleep(STORE_POLL_S)
+
+    def _collect(self) -> bool:
+        """Take in what was pushed; whether more of it waits. Raises StoreError."""
+        inbox = self._store.collect(now_s=time.time())
+        for pushed in inbox.healths:
+            self._observer.push(pushed)
+        if inbox.loads:
+            self._load.push(inbox.loads)
+        return inbox.more
 
     # Deciding and publishing.
 
@@ -215,6 +231,7 @@ class Controller:
         self._observer.configure(checks)
         # From here to the publishing there is no turn for others: what is decided fits what is laid out.
         self.bundle, self._problem = bundle, None
+        self._load.configure(bundle.deployment)
         self._publication.adopt(bundle, base)
         self._publish()
         self._introduce(base)
@@ -253,6 +270,7 @@ class Controller:
                 problem=self._problem,
                 probes=self._observer.counters,
                 cluster=None if self._cluster is None else self._cluster.state(),
+                load=None if self.bundle.deployment.load is None else self._load.summary(),
             )
         )
 

@@ -14,6 +14,7 @@ from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
+from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.observe.counters import Counters
 from gtm.publish.dns.facts import Facts
@@ -34,6 +35,7 @@ class News:
     probes: Counters
     faults: Mapping[Target, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
+    load: LoadSummary | None = None
 
 
 class Recorder:
@@ -70,6 +72,7 @@ class Recorder:
             probes=probe_counts(news.probes),
             faults=news.faults,
             cluster=news.cluster,
+            loads=news.load,
         )
 
     def _remember(self, news: News) -> None:

@@ -73,6 +73,7 @@ def status_of(view: View) -> Status:
         probes=view.facts.probes,
         faults={str(target): why for target, why in view.facts.faults.items()},
         cluster=view.facts.cluster,
+        load=view.facts.loads,
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))

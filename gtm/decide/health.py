@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gtm.model.check import WINDOW_MAX, Cadence, Check, Degraded, Target
+from gtm.model.check import WINDOW_MAX, Cadence, Check, Degraded, PushProbe, Target
 from gtm.model.health import Health, Judgement, Result
 
 NEVER = Degraded()
-PUSHED = Cadence(fall=1, rise=1)
+PUSHED = Cadence(fall=1, rise=1)  # what is pushed has been weighed already: a word counts at once
 _VERDICTS = frozenset({Health.UP, Health.DEGRADED, Health.DOWN})
 _HISTORY_END = 1 << WINDOW_MAX
 
@@ -55,7 +55,8 @@ def fold_all(
         check = checks.get(target)
         if check is not None:
             before = changed.get(target) or judgements.get(target) or Judgement()
-            changed[target] = fold(before, result, check.cadence, check.degraded)
+            cadence = PUSHED if isinstance(check.probe, PushProbe) else check.cadence
+            changed[target] = fold(before, result, cadence, check.degraded)
     return changed
 
 

@@ -21,7 +21,7 @@ from gtm.publish.dns.control import Control
 from gtm.publish.dns.tables import Publisher
 from gtm.wire import name as wire_name
 from tests.answer.table import classes, table, zone
-from tests.app.node import until
+from tests.app.node import CLIENTS, ecs_query, node, until
 from tests.app.worker import ask, free_port, worker
 from tests.decide.world import CHECK, POOL, WWW, deployment, targets_of
 
@@ -88,14 +88,18 @@ def brain(tmp_path: Path, classes_file: Path) -> Brain:
     return made
 
 
-def answer(port: int) -> tuple[int, set[str]]:
-    """The TTL and the addresses that a client gets."""
-    query = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + wire_name.parse("www.example.com.") + b"\0\1\0\1"
-    reply = ask(query, port)
+def told(reply: bytes) -> tuple[int, set[str]]:
+    """The TTL and the addresses of an answer."""
     start = reply.index(b"\0", 12) + 5
     records = [reply[start + 16 * i : start + 16 * i + 16] for i in range(int.from_bytes(reply[6:8], "big"))]
     (ttl,) = {int.from_bytes(record[6:10], "big") for record in records}
     return ttl, {".".join(map(str, record[12:])) for record in records}
+
+
+def answer(port: int) -> tuple[int, set[str]]:
+    """The TTL and the addresses that a client gets."""
+    query = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + wire_name.parse("www.example.com.") + b"\0\1\0\1"
+    return told(ask(query, port))
 
 
 def test_an_instance_that_fails_shortens_the_ttl_before_it_goes_down(brain: Brain) -> None:
@@ -135,3 +139,35 @@ def test_a_drain_with_an_end_and_nothing_available(brain: Brain) -> None:
         for _ in range(3):
             brain.probed(*WANTED.targets())
         until(lambda: answer(port) == (5, US_EAST))  # serve_all, and the least TTL
+
+
+CHECK_2S = """\
+checks:
+  web: {{http: {{port: {web}, path: /healthz}}, interval: 2s, timeout: 0.5s, fall: 3, rise: 2, jitter: 0%}}
+"""
+
+
+def test_a_node_whose_instance_dies_shortens_the_ttl_while_it_is_still_answered(tmp_path: Path) -> None:
+    with node(tmp_path) as made:
+        steering = made.folder / "zones" / "example.com.yaml"
+        steering.write_text(steering.read_text().replace("ttl: 5, answers: 2", "ttl: 1..60, answers: 3"))
+        (made.folder / "probes" / "checks.yaml").write_text(CHECK_2S.format(web=made.web))
+        made.serve()
+        query = ecs_query("www.example.com.", CLIENTS["us-east"])
+        everything = {"127.0.1.11", "127.0.1.12", "127.0.1.13"}
+        until(lambda: told(ask(query, made.port)) == (6, everything))  # three failures, two seconds apart
+        made.kill("127.0.1.11")
+        seen: list[tuple[int, frozenset[str]]] = []
+
+        def gone() -> bool:
+            ttl, addresses = told(ask(query, made.port))
+            if not seen or seen[-1] != (ttl, frozenset(addresses)):
+                seen.append((ttl, frozenset(addresses)))
+            return "127.0.1.11" not in addresses
+
+        until(gone)
+        shortened = [ttl for ttl, addresses in seen if addresses == everything]
+        assert shortened == sorted(shortened, reverse=True)
+        assert shortened[0] == 6
+        assert shortened[-1] < 6  # two seconds each: how many of the steps are seen hangs on the machine
+        assert set(seen[-1][1]) == everything - {"127.0.1.11"}

@@ -201,6 +201,7 @@ ORDERS = st.lists(
         st.sampled_from([None, 1020.0, 1047.5, 5000.0]),
     ),
     max_size=2,
+    unique_by=lambda order: order.subject,  # a subject has one order
 ).map(tuple)
 STEPS = st.lists(
     st.tuples(

@@ -14,6 +14,7 @@ from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
+from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.plan import PoolPlan
 from gtm.publish.dns import sealed
@@ -41,6 +42,7 @@ class Facts:
     probes: Mapping[str, float]
     faults: Mapping[Target, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
+    loads: LoadSummary | None = None
 
     def save(self, state: Path) -> None:
         """Replace the facts of a state folder. Raises StoreError."""
