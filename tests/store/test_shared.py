@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,6 +282,44 @@ def test_postings_come_back_after_the_lease_was_lost(tmp_path: Path, one: Etcd) 
             await b.until(lambda view: view.nodes["a"].deployment is not None)
             await a.until(lambda view: view.nodes["b"].fresh)
             assert view.nodes["a"].fresh
+
+    asyncio.run(main())
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from gtm.model.cluster import Cluster
+from gtm.model.node import Node
+from gtm.store.shared import Shared
+url, folder = sys.argv[1:]
+async def main():
+    cluster, cache = Cluster(endpoints=(url,), lease_s=2.0), Path(folder, "z.shared")
+    shared = Shared(cluster, Node(name="z"), folder=Path(folder), cache=cache, on_change=lambda: None)
+    shared.post("opinions", b"of z")
+    await shared.run()
+asyncio.run(main())
+"""
+
+
+def test_a_node_that_was_stopped_for_long_comes_back(tmp_path: Path, one: Etcd) -> None:
+    async def main() -> None:
+        async with sharing(one.cluster(), tmp_path, "a") as (a,):
+            z = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, one.urls[0], str(tmp_path))
+            try:
+                await a.until_posted("z", "opinions", b"of z")
+                z.send_signal(signal.SIGSTOP)
+                view = await a.until(lambda view: not view.nodes["z"].postings)  # etcd has ended its lease
+                assert not view.nodes["z"].fresh
+                assert one.keys("/gtm/nodes/z/") == []
+                z.send_signal(signal.SIGCONT)
+                view = await a.until_posted("z", "opinions", b"of z")
+                z.kill()
+                await a.until(lambda view: not view.nodes["z"].fresh)
+            finally:
+                if z.returncode is None:
+                    z.kill()
+                await z.wait()
 
     asyncio.run(main())
 

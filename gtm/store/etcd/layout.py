@@ -101,11 +101,18 @@ def decode_order(subject: Subject, value: bytes) -> Override:
             action=Action(found["action"]),
             owner=str(found["owner"]),
             reason=str(found["reason"]),
-            since_s=float(found["since_s"]),
-            until_s=None if found["until_s"] is None else float(found["until_s"]),
+            since_s=_time(found["since_s"]),
+            until_s=None if found["until_s"] is None else _time(found["until_s"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"etcd: the order for {subject} makes no sense: {type(error).__name__} {error}") from None
+
+
+def _time(value: object) -> float:
+    """Seconds since the epoch. Raises ValueError, TypeError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
+        return float(value)
+    raise ValueError(f"{value!r:.40} is no time")
 
 
 def encode_entry(entry: AuditEntry) -> bytes:
@@ -127,12 +134,12 @@ def decode_entry(value: bytes) -> AuditEntry | None:
         found = json.loads(value)
         kind, _, name = str(found["subject"]).partition("/")
         return AuditEntry(
-            at_s=float(found["at_s"]),
+            at_s=_time(found["at_s"]),
             who=str(found["who"]),
             what=str(found["what"]),
             subject=Subject(kind=kind, name=name),
             why=str(found["why"]),
-            until_s=None if found["until_s"] is None else float(found["until_s"]),
+            until_s=None if found["until_s"] is None else _time(found["until_s"]),
             before=None if found["before"] is None else str(found["before"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
