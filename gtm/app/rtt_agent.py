@@ -267,4 +267,5 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """None: not to be followed."""
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+# Straight to the node: a proxy that the environment names for other programs would see the token.
+_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from threading import Thread
 import pytest
 
 from gtm.app import rtt_agent
+from gtm.app.folders import store_file
 from gtm.app.rtt_agent import Errand, Look, Sample, gather
 from gtm.cli.main import main
 from gtm.model.errors import AskedError, GtmError, PeerError
@@ -24,7 +26,10 @@ from gtm.observe.rtt.csvfile import csv_scan
 from gtm.observe.rtt.readings import checked
 from gtm.observe.rtt.sockdiag import Peer
 from gtm.observe.rtt.tcpinfo import TcpInfo
+from gtm.store.store import Store
 from gtm.wire.push import parse, rtts
+from tests.app.pushing import TOKEN, Served, wanted
+from tests.app.test_inlet import api
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
@@ -270,6 +275,28 @@ def test_once_as_csv_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(float(cell[2]) > 0 for cell in cells)
     assert document["region"] == "us-east"
     assert {(one["prefix"], one["count"]) for one in document["samples"]} == {("127.0.0.0/24", 2), ("127.7.7.0/24", 1)}
+
+
+def test_a_real_node_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From connections, by the API process, into the store that the controller reads."""
+    served = Served(tmp_path)
+    served.publish(wanted())
+    right, wrong = tmp_path / "token", tmp_path / "wrong"
+    right.write_text(TOKEN)
+    wrong.write_text(TOKEN[::-1])
+    with clients() as port, api(tmp_path, "--push-token", str(right)) as url:
+        words = ["rtt", "agent", "--port", str(port), "--once", "--include-private", "--to", url]
+        assert main([*words, "--region", "us-east", "--token-file", str(right)]) == 0
+        assert main([*words, "--region", "us-east", "--token-file", str(wrong)]) == 1
+        assert "HTTP 401: the token is missing or wrong" in capsys.readouterr().err
+        assert main([*words, "--region", "mars-1", "--token-file", str(right)]) == 1
+        assert "HTTP 400: there is no region 'mars-1'" in capsys.readouterr().err
+    with Store(store_file(tmp_path)) as store:
+        samples = store.collect(now_s=time.time()).rtts
+    assert {(sample.network, sample.region, sample.count) for sample in samples} == {
+        (ip_network("127.0.0.0/24"), "us-east", 2),
+        (ip_network("127.7.7.0/24"), "us-east", 1),
+    }
 
 
 def test_it_goes_on_telling_also_after_a_failure(token_file: Path) -> None:
