@@ -35,7 +35,7 @@ gtm rtt agent --region us-east --port 443 --every 5m --to /var/lib/gtm/us-east.c
 Runs on the machines that clients connect to, such as load balancers; needs no root and changes nothing. Each look
 takes the established connections to the ports on which something was acknowledged since the last one, and gives the
 mean of their least round-trip times for each /24 (IPv4) or /48 (IPv6), and how many connections that was.
-The node must want it: `reports: true` in probes/rtt.yaml, and `push:` in gtm.yaml with a file that holds the same token.
+The node must want it: `reports: true` in probes/rtt.yaml, and `push:` in gtm.yaml with the file of the token.
 The CSV can also be one of the files that probes/rtt.yaml names.
 """,
         deployment=False,
