@@ -15,6 +15,7 @@ from gtm.config.build.names import build_names
 from gtm.config.build.nodes import build_node
 from gtm.config.build.pools import build_pools, check_keys
 from gtm.config.build.regions import build_regions
+from gtm.config.build.rtt import build_rtt
 from gtm.config.document import Document
 from gtm.config.known import Known
 from gtm.config.shape.steering import SteeringFile
@@ -30,7 +31,8 @@ NODE_FILE = "gtm.yaml"
 REGIONS_FILE = "geodata/regions.yaml"
 CHECKS_FILE = "probes/checks.yaml"
 LOAD_FILE = "probes/load.yaml"
-FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE)
+RTT_FILE = "probes/rtt.yaml"
+FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE, RTT_FILE)
 
 
 def load(folder: Path) -> Deployment:
@@ -59,9 +61,11 @@ def _load(folder: Path) -> Deployment:
         regions=_known(documents[REGIONS_FILE], "regions"),
         checks=_known(documents[CHECKS_FILE], "checks"),
         zones=frozenset(zones),
+        rtt=documents[RTT_FILE] is not None,
     )
     node = build_node(documents[NODE_FILE], folder, context.regions, faults)
     measured = build_load(documents[LOAD_FILE], folder, context.regions)
+    rtt = build_rtt(documents[RTT_FILE], context.regions)
     pools, names, expectations = _steering(steering, zones, context, faults)
     faults.extend(fault for document in documents.values() if document is not None for fault in document.faults)
     if faults:
@@ -75,6 +79,7 @@ def _load(folder: Path) -> Deployment:
         zone_files=zones,
         expectations=expectations,
         load=measured,
+        rtt=rtt,
     )
 
 

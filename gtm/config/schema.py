@@ -10,6 +10,7 @@ from gtm.config.shape.checks import ChecksFile
 from gtm.config.shape.load import LoadFile
 from gtm.config.shape.node import NodeFile
 from gtm.config.shape.regions import RegionsFile
+from gtm.config.shape.rtt import RttFile
 from gtm.config.shape.steering import SteeringFile
 
 FILES: dict[str, tuple[str, type[Shape]]] = {
@@ -17,6 +18,7 @@ FILES: dict[str, tuple[str, type[Shape]]] = {
     "regions.schema.json": ("geodata/regions.yaml", RegionsFile),
     "checks.schema.json": ("probes/checks.yaml", ChecksFile),
     "load.schema.json": ("probes/load.yaml", LoadFile),
+    "rtt.schema.json": ("probes/rtt.yaml", RttFile),
     "steering.schema.json": ("zones/NAME.yaml", SteeringFile),
 }
 

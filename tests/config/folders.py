@@ -40,6 +40,16 @@ sources:
       - {metric: utilisation, query: "busy", label: us-east}
   - file: load.json
 """
+RTT = """\
+targets:
+  - 192.0.2.53
+  - {address: "2001:db8::53", kind: dns}
+interval: 30s
+files:
+  - measured.csv
+  - {path: atlas.json, format: atlas, regions: {192.0.2.1: us-east, "2001:db8::1": eu-west}}
+band: {share: 10%, least: 5ms}
+"""
 STEERING = """\
 pools:
   web:
@@ -65,6 +75,7 @@ GOOD: Mapping[str, str] = {
     "geodata/regions.yaml": REGIONS,
     "probes/checks.yaml": CHECKS,
     "probes/load.yaml": LOAD,
+    "probes/rtt.yaml": RTT,
     "zones/lb.example.com.zone": ZONE,
     "zones/lb.example.com.yaml": STEERING,
 }

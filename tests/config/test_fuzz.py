@@ -21,7 +21,14 @@ from tests.config.conforms import objections
 from tests.config.folders import GOLDEN, GOOD, read_case, write
 
 TOP = Path(__file__).parents[2]
-NAMES = ("gtm.yaml", "geodata/regions.yaml", "probes/checks.yaml", "probes/load.yaml", "zones/lb.example.com.yaml")
+NAMES = (
+    "gtm.yaml",
+    "geodata/regions.yaml",
+    "probes/checks.yaml",
+    "probes/load.yaml",
+    "probes/rtt.yaml",
+    "zones/lb.example.com.yaml",
+)
 REFERENCE = {name: (TOP / name).read_text(encoding="utf-8") for name in (*NAMES, "zones/lb.example.com.zone")}
 
 WILD = (

@@ -59,6 +59,10 @@ def test_our_own_files_conform(schema: str, path: Path) -> None:
         ("load.schema.json", {"interval": True}),
         ("load.schema.json", {"sources": [{"prometheus": "http://x", "queries": [{"metric": "rps", "query": "x"}]}]}),
         ("load.schema.json", {"sources": [{"prometheus": "x"}]}),
+        ("rtt.schema.json", {"targets": [{"kind": "icmp"}]}),
+        ("rtt.schema.json", {"files": [{"path": "x", "format": "xml"}]}),
+        ("rtt.schema.json", {"prefix4": 25}),
+        ("rtt.schema.json", {"band": 0.1}),
         ("steering.schema.json", {"names": {"x": {"answers": 17, "pool": "x"}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": [{"b": "192.0.2.1"}]}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": []}}}),
@@ -74,7 +78,7 @@ def written_keys() -> dict[str, set[tuple[str, str]]]:
     """By section of the reference: each key in its tables, with its default."""
     keys: dict[str, set[tuple[str, str]]] = {}
     for section in re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:]:
-        rows = re.findall(r"^\| `([a-z_]+)` \| .* \| (`.*`|-|required) \| [^|]* \|$", section, flags=re.MULTILINE)
+        rows = re.findall(r"^\| `([a-z0-9_]+)` \| .* \| (`.*`|-|required) \| [^|]* \|$", section, flags=re.MULTILINE)
         keys[section.split("\n")[0]] = {(key, default.strip("`")) for key, default in rows}
     return keys
 
@@ -108,11 +112,13 @@ def test_the_reference_has_every_key_with_its_default_and_no_other() -> None:
     checks = schema_keys(SCHEMAS["checks.schema.json"], skip=())
     assert tables["probes/checks.yaml"] | {("checks", "required")} == checks
     assert tables["probes/load.yaml"] == schema_keys(SCHEMAS["load.schema.json"], skip=())
+    assert tables["probes/rtt.yaml"] == schema_keys(SCHEMAS["rtt.schema.json"], skip=())
     assert tables["zones/NAME.yaml"] == schema_keys(SCHEMAS["steering.schema.json"], skip=())
 
 
 def test_the_examples_of_the_reference_are_a_deployment(tmp_path: Path) -> None:
-    names = ("gtm.yaml", "geodata/regions.yaml", "probes/checks.yaml", "probes/load.yaml", "zones/lb.example.com.yaml")
+    probes = ("probes/checks.yaml", "probes/load.yaml", "probes/rtt.yaml")
+    names = ("gtm.yaml", "geodata/regions.yaml", *probes, "zones/lb.example.com.yaml")
     examples = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
     found = load(write(tmp_path, {**dict(zip(names, examples, strict=True)), "zones/lb.example.com.zone": ZONE}))
     assert found.node.name == "fra1"

@@ -10,8 +10,11 @@ from gtm.config.known import Known
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The deployment around a steering file: regions, checks, and all served zones (absolute)."""
+    """The deployment around a steering file: regions, checks, all served zones (absolute), and whether round-trip times
+    are measured.
+    """
 
     regions: Known
     checks: Known
     zones: AbstractSet[str]
+    rtt: bool = False

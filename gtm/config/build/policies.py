@@ -11,6 +11,8 @@ from gtm.model.policy import Country, Matcher, Network, Order, Policy, Rule, Sub
 from gtm.model.pool import Pool
 
 NEAREST = "nearest"
+RTT = "rtt"
+REST = (NEAREST, RTT)  # what stands for every other region
 
 
 def build_policy(
@@ -25,7 +27,9 @@ def build_policy(
             Rule(
                 matchers=shape.from_,
                 order=Order(
-                    regions=tuple(name for name in shape.order if name != NEAREST), nearest=shape.order[-1] == NEAREST
+                    regions=tuple(name for name in shape.order if name not in REST),
+                    nearest=shape.order[-1] in REST,
+                    rtt=shape.order[-1] == RTT,
                 ),
             )
             for shape in shapes
@@ -34,17 +38,26 @@ def build_policy(
 
 
 def _check_order(document: Document, place: Steps, order: tuple[str, ...], pool: Pool | None, context: Context) -> None:
-    """The regions exist, each once, `nearest` last, and the pool is in at least one of them."""
+    """The regions exist, each once, `nearest` or `rtt` last, and the pool is in at least one of them."""
     for position, name in enumerate(order):
         step = (*place, "order", position)
-        if name == NEAREST:
+        if name in REST:
             if position != len(order) - 1:
-                document.fault(step, "nearest means every other region, so nothing can follow it", "nearest at the end")
+                document.fault(step, f"{name} means every other region, so nothing can follow it", f"{name} at the end")
+            if name == RTT and not context.rtt:
+                document.fault(
+                    step, "nothing says where round-trip times come from", "a file probes/rtt.yaml, or nearest"
+                )
         elif name in order[:position]:
             document.fault(step, f"{name} is listed twice", "each region once")
         elif name not in context.regions:
-            unknown_region(document, step, name, (*context.regions, NEAREST))
-    if pool is None or not pool.instances or NEAREST in order or not all(name in context.regions for name in order):
+            unknown_region(document, step, name, (*context.regions, *REST))
+    if (
+        pool is None
+        or not pool.instances
+        or not set(REST).isdisjoint(order)
+        or not all(name in context.regions for name in order)
+    ):
         return
     if not any(instance.region in order for instance in pool.instances):
         document.fault((*place, "order"), f"pool {pool.name} has no instances in any of these", "one of its regions")

@@ -172,7 +172,7 @@ class RuleShape(Shape):
     )
     order: Annotated[
         tuple[Annotated[str, Read(_text, type="string")], ...], Field(min_length=1, max_length=1000), OneOrList()
-    ] = Field(description="nearest, a region, or a list of regions that may end with nearest.")
+    ] = Field(description="nearest, rtt, a region, or a list of regions that may end with nearest or rtt.")
 
 
 class NameShape(Shape):
