@@ -134,7 +134,13 @@ def admit(now: Node, wanted: Node, listen: Sequence[Endpoint]) -> None:
 
     Raises GtmError: its processes could not be started, and those that serve would have been ended for them.
     """
-    for key, was, new in (("state_folder", now.state, wanted.state), ("user", now.user, wanted.user)):
+    names = now.name, wanted.name
+    for key, was, new in (
+        ("state_folder", now.state, wanted.state),
+        ("user", now.user, wanted.user),
+        ("etcd", now.cluster, wanted.cluster),
+        ("node", *(names if now.cluster is not None else ("", ""))),  # under which others know it
+    ):
         if was != new:
             raise GtmError(f"gtm.yaml: {key}: has changed, and that takes a restart")
     ours = () if listen else now.listen

@@ -156,6 +156,10 @@ def test_an_edit_of_gtm_yaml_that_cannot_be_served_here_changes_nothing(served: 
             (good.replace("api: off", f"api: {taken}"), f"cannot listen on {taken} (TCP): Address already in use"),
             (good + "state_folder: elsewhere\n", "state_folder: has changed, and that takes a restart"),
             (good + "user: nobody\n", "user: has changed, and that takes a restart"),
+            (
+                good + 'state: etcd\netcd: {endpoints: ["http://127.0.0.1:1"]}\n',
+                "etcd: has changed, and that takes a restart",
+            ),
         ):
             path.write_text(edit)
             until(lambda said=problem: said in str(served.view().facts.problem))  # type: ignore[misc]
