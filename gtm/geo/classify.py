@@ -142,7 +142,8 @@ def _classed(space: PlaceSpace, inner: _Inner, version: int, classes: _Classes) 
 
 def _split(four: Blocks) -> int:
     """How many /24s hold more than one block."""
-    return len(np.unique(four.starts[four.lengths > 24] >> np.uint64(8)))
+    nets = four.starts[four.lengths > 24] >> np.uint64(8)
+    return int(np.count_nonzero(nets[1:] != nets[:-1])) + min(len(nets), 1)
 
 
 def _levelled4(four: Blocks, rules: Sequence[IPNetwork], space: PlaceSpace) -> Steps:
