@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from gtm.model.override import Override, Subject
 from gtm.store.etcd.layout import Layout, Posting
 from gtm.store.etcd.orders import read_orders
-from gtm.wire import etcd
+from gtm.wire import etcd_answer
 
 ALIVE = "alive"  # posted several times in a lease, so that others hear of a node that has no news
 DEPLOYMENT = "deployment"
@@ -61,7 +61,7 @@ class SharedView:
 class _Known:
     """A node: its postings with the revision of each, and when we last heard of it."""
 
-    postings: dict[str, etcd.KeyValue] = field(default_factory=dict)
+    postings: dict[str, etcd_answer.KeyValue] = field(default_factory=dict)
     revision: int = 0
     heard_at_s: float
 
@@ -96,7 +96,7 @@ class Picture:
             self._orders[one.subject] = _order(one, 0, now_s=now_s, wall_s=wall_s)
         self.revision = revision
 
-    def replace(self, found: etcd.Found, *, now_s: float, wall_s: float) -> None:
+    def replace(self, found: etcd_answer.Found, *, now_s: float, wall_s: float) -> None:
         """Take everything that the store has. A node counts as heard of if something of it is new to us."""
         here = {pair.key for pair in found.pairs}
         for name, node in self._nodes.items():
@@ -112,7 +112,7 @@ class Picture:
             self._put(pair, now_s=now_s, wall_s=wall_s)
         self.revision = found.revision
 
-    def apply(self, batch: etcd.Batch, *, now_s: float, wall_s: float) -> bool:
+    def apply(self, batch: etcd_answer.Batch, *, now_s: float, wall_s: float) -> bool:
         """Take changes; whether there is anything in them but nodes that are still there."""
         news = False
         for event in batch.events:
@@ -123,7 +123,7 @@ class Picture:
         self.revision = max(self.revision, batch.revision, *(one.pair.mod_revision for one in batch.events), 0)
         return news
 
-    def _put(self, pair: etcd.KeyValue, *, now_s: float, wall_s: float) -> bool:
+    def _put(self, pair: etcd_answer.KeyValue, *, now_s: float, wall_s: float) -> bool:
         match self._layout.read(pair.key):
             case Posting(node=name, kind=kind):
                 node = self._nodes.setdefault(name, _Known(heard_at_s=now_s))
@@ -137,7 +137,7 @@ class Picture:
                 return self._order(subject, pair, now_s=now_s, wall_s=wall_s)
         return False
 
-    def _order(self, subject: Subject, pair: etcd.KeyValue, *, now_s: float, wall_s: float) -> bool:
+    def _order(self, subject: Subject, pair: etcd_answer.KeyValue, *, now_s: float, wall_s: float) -> bool:
         before = self._orders.get(subject)
         overrides, faults = read_orders(self._layout, (pair,))
         self.faults.pop(pair.key, None)
@@ -152,7 +152,7 @@ class Picture:
         self._orders[subject] = _order(overrides[0], pair.mod_revision, now_s=now_s, wall_s=wall_s)
         return True
 
-    def _delete(self, pair: etcd.KeyValue) -> bool:
+    def _delete(self, pair: etcd_answer.KeyValue) -> bool:
         self.faults.pop(pair.key, None)
         match self._layout.read(pair.key):
             case Posting(node=name, kind=kind):
@@ -169,7 +169,7 @@ class Picture:
         """The nodes that are there."""
         return frozenset(name for name, node in self._nodes.items() if self._fresh(node, now_s))
 
-    def posting(self, node: str, kind: str) -> etcd.KeyValue | None:
+    def posting(self, node: str, kind: str) -> etcd_answer.KeyValue | None:
         """What a node posted last."""
         known = self._nodes.get(node)
         return None if known is None else known.postings.get(kind)

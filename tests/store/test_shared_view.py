@@ -12,7 +12,7 @@ from gtm.model.override import Action, Override, Subject
 from gtm.store.etcd.layout import Layout, decode_entry, decode_order, encode_entry, encode_order
 from gtm.store.overrides import AuditEntry
 from gtm.store.shared_view import GONE_MAX, GONE_S, Deployed, Picture, decode_deployed, encode_deployed
-from gtm.wire import etcd
+from gtm.wire import etcd_answer
 
 LAYOUT = Layout(prefix="/gtm")
 EAST = Subject(kind="region", name="us-east")
@@ -49,26 +49,26 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 1
-        self.pairs: dict[bytes, etcd.KeyValue] = {}
+        self.pairs: dict[bytes, etcd_answer.KeyValue] = {}
 
-    def put(self, key: bytes, value: bytes) -> etcd.Batch:
+    def put(self, key: bytes, value: bytes) -> etcd_answer.Batch:
         self.revision += 1
         before = self.pairs.get(key)
         created = self.revision if before is None else before.create_revision
-        self.pairs[key] = etcd.KeyValue(
+        self.pairs[key] = etcd_answer.KeyValue(
             key=key, value=value, create_revision=created, mod_revision=self.revision, version=1
         )
-        return etcd.Batch(revision=self.revision, events=(etcd.Event(pair=self.pairs[key]),))
+        return etcd_answer.Batch(revision=self.revision, events=(etcd_answer.Event(pair=self.pairs[key]),))
 
-    def delete(self, key: bytes) -> etcd.Batch:
+    def delete(self, key: bytes) -> etcd_answer.Batch:
         if self.pairs.pop(key, None) is None:
-            return etcd.Batch(revision=self.revision)
+            return etcd_answer.Batch(revision=self.revision)
         self.revision += 1
-        gone = etcd.KeyValue(key=key, mod_revision=self.revision)
-        return etcd.Batch(revision=self.revision, events=(etcd.Event(pair=gone, deleted=True),))
+        gone = etcd_answer.KeyValue(key=key, mod_revision=self.revision)
+        return etcd_answer.Batch(revision=self.revision, events=(etcd_answer.Event(pair=gone, deleted=True),))
 
-    def found(self) -> etcd.Found:
-        return etcd.Found(revision=self.revision, pairs=tuple(self.pairs.values()))
+    def found(self) -> etcd_answer.Found:
+        return etcd_answer.Found(revision=self.revision, pairs=tuple(self.pairs.values()))
 
 
 @given(steps)

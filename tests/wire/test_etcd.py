@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtm.wire import etcd
+from gtm.wire import etcd, etcd_answer
 from gtm.wire.error import WireError
 
 octets = st.binary(max_size=40)
@@ -31,7 +31,7 @@ requests = st.one_of(
     st.builds(etcd.Watch, key=octets, range_end=octets, start_revision=numbers),
 )
 pairs = st.builds(
-    etcd.KeyValue,
+    etcd_answer.KeyValue,
     key=octets,
     value=octets,
     create_revision=numbers,
@@ -40,14 +40,16 @@ pairs = st.builds(
     lease=leases,
 )
 found = st.builds(
-    etcd.Found, revision=numbers, pairs=st.lists(pairs, max_size=4).map(tuple), count=numbers, more=st.booleans()
+    etcd_answer.Found, revision=numbers, pairs=st.lists(pairs, max_size=4).map(tuple), count=numbers, more=st.booleans()
 )
 outcomes = st.one_of(
-    found, st.builds(etcd.Written, revision=numbers), st.builds(etcd.Deleted, revision=numbers, count=numbers)
+    found,
+    st.builds(etcd_answer.Written, revision=numbers),
+    st.builds(etcd_answer.Deleted, revision=numbers, count=numbers),
 )
-events = st.builds(etcd.Event, pair=pairs, deleted=st.booleans())
+events = st.builds(etcd_answer.Event, pair=pairs, deleted=st.booleans())
 batches = st.builds(
-    etcd.Batch,
+    etcd_answer.Batch,
     revision=numbers,
     events=st.lists(events, max_size=4).map(tuple),
     created=st.booleans(),
@@ -56,7 +58,7 @@ batches = st.builds(
     reason=st.text(),
 )
 decided = st.builds(
-    etcd.Decided, revision=numbers, succeeded=st.booleans(), outcomes=st.lists(outcomes, max_size=4).map(tuple)
+    etcd_answer.Decided, revision=numbers, succeeded=st.booleans(), outcomes=st.lists(outcomes, max_size=4).map(tuple)
 )
 
 
@@ -66,30 +68,30 @@ def test_requests_are_read_as_they_were_written(request: etcd.Request) -> None:
 
 
 @given(found)
-def test_what_is_found_is_read_as_it_was_written(answer: etcd.Found) -> None:
-    assert etcd.decode_found(etcd.encode_answer(answer)) == answer
+def test_what_is_found_is_read_as_it_was_written(answer: etcd_answer.Found) -> None:
+    assert etcd_answer.decode_found(etcd_answer.encode_answer(answer)) == answer
 
 
 @given(decided)
-def test_transactions_are_read_as_they_were_written(answer: etcd.Decided) -> None:
-    assert etcd.decode_decided(etcd.encode_answer(answer)) == answer
+def test_transactions_are_read_as_they_were_written(answer: etcd_answer.Decided) -> None:
+    assert etcd_answer.decode_decided(etcd_answer.encode_answer(answer)) == answer
 
 
 @given(batches)
-def test_watches_are_read_as_they_were_written(answer: etcd.Batch) -> None:
-    assert etcd.decode_batch(etcd.encode_answer(answer)) == answer
+def test_watches_are_read_as_they_were_written(answer: etcd_answer.Batch) -> None:
+    assert etcd_answer.decode_batch(etcd_answer.encode_answer(answer)) == answer
 
 
-@given(st.builds(etcd.Leased, revision=numbers, lease=leases, ttl_s=numbers))
-def test_leases_are_read_as_they_were_written(answer: etcd.Leased) -> None:
-    body = etcd.encode_answer(answer)
-    assert etcd.decode_leased(body) == answer
-    assert etcd.decode_leased(b'{"result": %b}' % body) == answer
+@given(st.builds(etcd_answer.Leased, revision=numbers, lease=leases, ttl_s=numbers))
+def test_leases_are_read_as_they_were_written(answer: etcd_answer.Leased) -> None:
+    body = etcd_answer.encode_answer(answer)
+    assert etcd_answer.decode_leased(body) == answer
+    assert etcd_answer.decode_leased(b'{"result": %b}' % body) == answer
 
 
-@given(st.builds(etcd.Authenticated, revision=numbers, token=st.text()))
-def test_tokens_are_read_as_they_were_written(answer: etcd.Authenticated) -> None:
-    assert etcd.decode_authenticated(etcd.encode_answer(answer)) == answer
+@given(st.builds(etcd_answer.Authenticated, revision=numbers, token=st.text()))
+def test_tokens_are_read_as_they_were_written(answer: etcd_answer.Authenticated) -> None:
+    assert etcd_answer.decode_authenticated(etcd_answer.encode_answer(answer)) == answer
 
 
 def test_what_an_etcd_said() -> None:
@@ -97,24 +99,26 @@ def test_what_an_etcd_said() -> None:
     header = '"header":{"cluster_id":"15118495548433857066","member_id":"136","revision":"9","raft_term":"2"}'
     event = '{"kv":{"key":"L2d0bS9j","create_revision":"5","mod_revision":"8","version":"2","value":"eHh4"}}'
     gone = '{"type":"DELETE","kv":{"key":"L2d0bS9h","mod_revision":"9"}}'
-    assert etcd.decode_batch(f'{{"result":{{{header},"events":[{event},{gone}]}}}}') == etcd.Batch(
+    assert etcd_answer.decode_batch(f'{{"result":{{{header},"events":[{event},{gone}]}}}}') == etcd_answer.Batch(
         revision=9,
         events=(
-            etcd.Event(pair=etcd.KeyValue(key=b"/gtm/c", value=b"xxx", create_revision=5, mod_revision=8, version=2)),
-            etcd.Event(pair=etcd.KeyValue(key=b"/gtm/a", mod_revision=9), deleted=True),
+            etcd_answer.Event(
+                pair=etcd_answer.KeyValue(key=b"/gtm/c", value=b"xxx", create_revision=5, mod_revision=8, version=2)
+            ),
+            etcd_answer.Event(pair=etcd_answer.KeyValue(key=b"/gtm/a", mod_revision=9), deleted=True),
         ),
     )
     compacted = f'{{"result":{{{header},"canceled":true,"compact_revision":"8"}}}}'
-    assert etcd.decode_batch(compacted) == etcd.Batch(revision=9, canceled=True, compact_revision=8)
+    assert etcd_answer.decode_batch(compacted) == etcd_answer.Batch(revision=9, canceled=True, compact_revision=8)
     lost = (
         b'{"error":"etcdserver: requested lease not found","message":"etcdserver: requested lease not found","code":5}'
     )
-    assert etcd.decode_failure(lost) == etcd.Failure(
-        code=etcd.NOT_FOUND, message="etcdserver: requested lease not found"
+    assert etcd_answer.decode_failure(lost) == etcd_answer.Failure(
+        code=etcd_answer.NOT_FOUND, message="etcdserver: requested lease not found"
     )
-    assert etcd.decode_leased(f'{{"result":{{{header},"ID":"999"}}}}'.encode()).ttl_s == 0
+    assert etcd_answer.decode_leased(f'{{"result":{{{header},"ID":"999"}}}}'.encode()).ttl_s == 0
     refused = '{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"x"}}'
-    assert etcd.decode_batch(refused) == etcd.Failure(code=14, message="etcdserver: no leader")
+    assert etcd_answer.decode_batch(refused) == etcd_answer.Failure(code=14, message="etcdserver: no leader")
 
 
 def test_what_an_etcd_is_asked() -> None:
@@ -145,9 +149,10 @@ def test_the_end_of_a_prefix() -> None:
 def test_nonsense_is_an_error_of_ours_or_has_a_meaning(document: object) -> None:
     body = json.dumps(document).encode()
     readers = (
-        etcd.decode_found, etcd.decode_decided, etcd.decode_leased, etcd.decode_authenticated, etcd.decode_batch,
-        etcd.decode_failure, etcd.decode_revision, lambda b: etcd.decode("/v3/kv/txn", b),
-        lambda b: etcd.decode("/v3/watch", b), lambda b: etcd.decode("/v3/kv/put", b),
+        etcd_answer.decode_found, etcd_answer.decode_decided, etcd_answer.decode_leased, etcd_answer.decode_batch,
+        etcd_answer.decode_authenticated, etcd_answer.decode_failure, etcd_answer.decode_revision,
+        lambda b: etcd.decode("/v3/kv/txn", b), lambda b: etcd.decode("/v3/watch", b),
+        lambda b: etcd.decode("/v3/kv/put", b),
     )  # fmt: skip
     for read in readers:
         try:
@@ -159,7 +164,7 @@ def test_nonsense_is_an_error_of_ours_or_has_a_meaning(document: object) -> None
 @pytest.mark.parametrize("body", [b"", b"Not Found", b"[]", b"[" * 100_000, b'{"kvs": 3}', b'{"kvs": [{"key": "?"}]}'])
 def test_what_is_not_an_answer(body: bytes) -> None:
     with pytest.raises(WireError):
-        etcd.decode_found(body)
+        etcd_answer.decode_found(body)
 
 
 def test_paths_that_are_not_used() -> None:

@@ -14,7 +14,7 @@ from gtm.model.cluster import Cluster
 from gtm.model.errors import StoreError
 from gtm.store.etcd.access import password_of, tls_of
 from gtm.store.etcd.fault import Compacted, LeaseLost, TokenRefused, TryNext, Unconfirmed, refusal, unspoken, words
-from gtm.wire import etcd
+from gtm.wire import etcd, etcd_answer
 from gtm.wire.error import WireError
 
 TRY_S = 0.4
@@ -54,25 +54,25 @@ class Client:
         """Close all connections."""
         await self._http.aclose()
 
-    async def range(self, request: etcd.Range, *, total_s: float = TOTAL_S) -> etcd.Found:
+    async def range(self, request: etcd.Range, *, total_s: float = TOTAL_S) -> etcd_answer.Found:
         """The keys of a range, as a majority of the cluster knows them."""
-        return self._read(etcd.decode_found, await self._call(request, total_s))
+        return self._read(etcd_answer.decode_found, await self._call(request, total_s))
 
     async def put(self, request: etcd.Put, *, total_s: float = TOTAL_S) -> int:
         """Set a key; the revision at which it is."""
-        return self._read(etcd.decode_revision, await self._call(request, total_s))
+        return self._read(etcd_answer.decode_revision, await self._call(request, total_s))
 
-    async def txn(self, request: etcd.Txn, *, total_s: float = TOTAL_S) -> etcd.Decided:
+    async def txn(self, request: etcd.Txn, *, total_s: float = TOTAL_S) -> etcd_answer.Decided:
         """Compare and change at once."""
-        return self._read(etcd.decode_decided, await self._call(request, total_s))
+        return self._read(etcd_answer.decode_decided, await self._call(request, total_s))
 
-    async def grant(self, ttl_s: int) -> etcd.Leased:
+    async def grant(self, ttl_s: int) -> etcd_answer.Leased:
         """A new lease."""
-        return self._read(etcd.decode_leased, await self._call(etcd.Grant(ttl_s=ttl_s), TOTAL_S))
+        return self._read(etcd_answer.decode_leased, await self._call(etcd.Grant(ttl_s=ttl_s), TOTAL_S))
 
     async def keep_alive(self, lease: int) -> int:
         """The seconds that a lease lasts from now. Raises LeaseLost."""
-        found = self._read(etcd.decode_leased, await self._call(etcd.KeepAlive(lease=lease), TOTAL_S))
+        found = self._read(etcd_answer.decode_leased, await self._call(etcd.KeepAlive(lease=lease), TOTAL_S))
         if found.ttl_s <= 0:
             raise LeaseLost("the lease has ended")
         return found.ttl_s
@@ -81,7 +81,7 @@ class Client:
         """End a lease."""
         await self._call(etcd.Revoke(lease=lease), total_s)
 
-    async def watch(self, request: etcd.Watch, *, idle_s: float) -> AsyncGenerator[etcd.Batch, None]:
+    async def watch(self, request: etcd.Watch, *, idle_s: float) -> AsyncGenerator[etcd_answer.Batch, None]:
         """Batches of changes from one endpoint, the first of them empty; the next watch goes to another one.
 
         It ends with StoreError where the endpoint goes away, loses the majority, or says nothing for `idle_s`, and
@@ -102,14 +102,16 @@ class Client:
             self._token = None
             raise StoreError(f"etcd: {endpoint}: the token of {self.cluster.user} has ended") from None
 
-    def _batch(self, line: bytes) -> etcd.Batch:
-        found = self._read(etcd.decode_batch, line)
-        if isinstance(found, etcd.Failure):
+    def _batch(self, line: bytes) -> etcd_answer.Batch:
+        found = self._read(etcd_answer.decode_batch, line)
+        if isinstance(found, etcd_answer.Failure):
             raise refusal(found, user=self.cluster.user)
         if found.compact_revision:
             raise Compacted("what was to be watched from is compacted away")
         if found.canceled:
-            raise refusal(etcd.Failure(code=0, message=found.reason or "it ended the watch"), user=self.cluster.user)
+            raise refusal(
+                etcd_answer.Failure(code=0, message=found.reason or "it ended the watch"), user=self.cluster.user
+            )
         return found
 
     async def _lines(self, endpoint: str, request: etcd.Watch, idle_s: float) -> AsyncGenerator[bytes, None]:
@@ -194,7 +196,7 @@ class Client:
 
     def _refused(self, status: int, body: bytes) -> StoreError:
         try:
-            failure = etcd.decode_failure(body)
+            failure = etcd_answer.decode_failure(body)
         except WireError:
             return unspoken(status, body)
         fault = refusal(failure, user=self.cluster.user)
@@ -207,7 +209,7 @@ class Client:
         if self._token is None:
             password = password_of(self.cluster, self._folder)
             body = await self._try(endpoint, etcd.Authenticate(name=self.cluster.user, password=password))
-            self._token = self._read(etcd.decode_authenticated, body).token
+            self._token = self._read(etcd_answer.decode_authenticated, body).token
         return {"Authorization": self._token}
 
     def _endpoint(self) -> str:

@@ -7,7 +7,7 @@ import socket
 import ssl
 
 from gtm.model.errors import StoreError
-from gtm.wire.etcd import COMPACTED, NOT_FOUND, UNAUTHENTICATED, Failure
+from gtm.wire.etcd_answer import COMPACTED, NOT_FOUND, UNAUTHENTICATED, Failure
 
 PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8

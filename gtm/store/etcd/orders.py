@@ -11,7 +11,7 @@ from gtm.store.etcd.client import TOTAL_S, Client
 from gtm.store.etcd.fault import Unconfirmed
 from gtm.store.etcd.layout import Layout, decode_entry, decode_order, encode_entry, encode_order
 from gtm.store.overrides import EXPIRED, OURSELVES, REMOVED, AuditEntry
-from gtm.wire import etcd
+from gtm.wire import etcd, etcd_answer
 
 AUDIT_MAX = 1000
 PRUNED_MAX = 100  # operations in one transaction: etcd takes 128
@@ -44,7 +44,7 @@ class Orders:
         key, end = self._layout.orders
         reads = (etcd.Range(key=key, range_end=end), etcd.Range(key=self._layout.changed))
         match (await self._client.txn(etcd.Txn(success=reads), total_s=self.total_s)).outcomes:
-            case (etcd.Found() as found, etcd.Found() as changed):
+            case (etcd_answer.Found() as found, etcd_answer.Found() as changed):
                 overrides, faults = read_orders(self._layout, found.pairs)
                 revision = max((pair.mod_revision for pair in changed.pairs), default=0)
                 return Standing(overrides=overrides, changed=revision, faults=faults)
@@ -122,7 +122,9 @@ class Orders:
         return bool((await self._client.range(etcd.Range(key=key), total_s=self.total_s)).pairs)
 
 
-def read_orders(layout: Layout, pairs: tuple[etcd.KeyValue, ...]) -> tuple[tuple[Override, ...], tuple[str, ...]]:
+def read_orders(
+    layout: Layout, pairs: tuple[etcd_answer.KeyValue, ...]
+) -> tuple[tuple[Override, ...], tuple[str, ...]]:
     """The orders among some keys, oldest first, and what makes no sense."""
     orders: list[Override] = []
     faults: list[str] = []
