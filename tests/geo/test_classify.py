@@ -18,7 +18,7 @@ from gtm.geo.space import PlaceSpace, build_space
 from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.classes import PAGE, ClassTable
 from gtm.model.errors import ConfigError
-from gtm.model.place import Locus
+from gtm.model.place import Locus, Place
 from tests.geo.databases import address4, flat, innermost, nested, networks, write
 
 COUNTRIES = ("US", "GB", "JP")
@@ -196,3 +196,57 @@ def test_too_many_split_24s_of_databases_are_levelled(tmp_path: Path) -> None:
     rule = table.loci[table.find4(int(ip_network("60.0.7.192").network_address))[0]]
     assert rule.networks == frozenset(networks("60.0.7.192/26"))
     assert {scope for _, scope in table.leaves if scope > 24} <= {25, 26}
+
+
+orders = st.permutations(("a", "b", "c")).map(lambda order: tuple((name, 0.1) for name in order))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    rules=lists,
+    measured=st.dictionaries(nets, orders, max_size=8),
+    by_country=st.dictionaries(st.sampled_from(COUNTRIES), orders),
+    data=st.data(),
+)
+def test_times_are_of_the_innermost_measured_network_and_scopes_partition_the_space(
+    tmp_path: Path,
+    rules: list[IPNetwork],
+    measured: dict[IPNetwork, tuple[tuple[str, float], ...]],
+    by_country: dict[str, tuple[tuple[str, float], ...]],
+    data: st.DataObject,
+) -> None:
+    cut = ["1.0.0.0/8", "1.2.0.0/17", "2600::/17"]
+    path = write(tmp_path / "t.mmdb", {text: nested(COUNTRIES[i]) for i, text in enumerate(cut)})
+    space = build_space([path])
+
+    def rtts_of(place: Place, network: IPNetwork | None) -> tuple[tuple[str, float], ...]:
+        return measured[network] if network is not None else by_country.get(place.country or "", ())
+
+    def known(locus: Locus) -> Hashable:
+        return locus.place.country, locus.networks, locus.rtts
+
+    table = classify(space, rules, known, "key", measured=measured, rtts_of=rtts_of)
+    addresses = candidates([*rules, *measured, *networks(*cut)])
+    found = {address: find(table, address) for address in addresses}
+    for address, (class_, scope) in found.items():
+        place = space.find(address).place
+        times = innermost(address, measured) or by_country.get(place.country or "", ())
+        around = frozenset(n for n in rules if n.version == address.version and address in n)
+        assert known(table.loci[class_]) == (place.country, around, times)
+        mine = block(address, scope)
+        low = int(mine.network_address)
+        drawn = type(address)(data.draw(st.integers(low, int(mine.broadcast_address))))
+        inside = [mine.network_address, mine.broadcast_address, drawn, *(a for a in addresses if a in mine)]
+        assert {find(table, a) for a in inside} == {(class_, scope)}
+
+
+def test_measured_networks_that_cannot_be_told_apart_are_left_out(space: PlaceSpace) -> None:
+    measured = networks("2600::/65", "2002:102::/32", "1.0.0.0/24")
+    seen: set[IPNetwork | None] = set()
+
+    def rtts_of(_: Place, network: IPNetwork | None) -> tuple[tuple[str, float], ...]:
+        seen.add(network)
+        return ()
+
+    classify(space, (), class_of, "key", measured=measured, rtts_of=rtts_of)
+    assert seen == {None, measured[2]}
