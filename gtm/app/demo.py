@@ -237,7 +237,7 @@ def _end(place: Path, standins: Sequence[Standin], serving: subprocess.Popen[byt
         _stop_process(standin.process)
     state = state_folder(place)
     if state.exists() and left_behind(state):
-        crew = Crew(state, roles(load(place).node, (), state))
+        crew = Crew(state, roles(load(place).node, (), state, place))
         crew.dismiss()
 
 

@@ -57,7 +57,7 @@ async def serve(folder: Path, *, listen: Sequence[Endpoint] = (), ready: Callabl
         try:
             await controller.settle()
             following = asyncio.create_task(controller.run(), name="controller")
-            await asyncio.to_thread(crew.muster, roles(controller.bundle.deployment.node, listen, state))
+            await asyncio.to_thread(crew.muster, roles(controller.bundle.deployment.node, listen, state, folder))
         except BaseException:
             await asyncio.to_thread(crew.dismiss, keep=found)
             await controller.close()
@@ -84,7 +84,7 @@ async def _tend(
             break
         if following.done():
             await following
-        wanted = roles(controller.bundle.deployment.node, listen, crew.state)
+        wanted = roles(controller.bundle.deployment.node, listen, crew.state, controller.folder)
         try:
             if wanted != crew.roles:
                 await asyncio.to_thread(crew.muster, wanted)
@@ -105,8 +105,8 @@ def _stopping(controller: Controller) -> asyncio.Event:
     return stopping
 
 
-def roles(node: Node, listen: Sequence[Endpoint], state: Path) -> tuple[Role, ...]:
-    """The processes that a node needs beside its controller."""
+def roles(node: Node, listen: Sequence[Endpoint], state: Path, folder: Path) -> tuple[Role, ...]:
+    """The processes that a node of a deployment folder needs beside its controller."""
     count = node.workers or len(os.sched_getaffinity(0))
     addresses = [word for endpoint in listen or node.listen for word in ("--listen", str(endpoint))]
     user = ["--user", node.user] if node.user is not None else []
@@ -123,9 +123,10 @@ def roles(node: Node, listen: Sequence[Endpoint], state: Path) -> tuple[Role, ..
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         log.warning("api_off", reason="the web extra is not installed: pip install 'gtm[web]'")
         return workers
+    push = [] if node.push_token_file is None else ["--push-token", str((folder / node.push_token_file).resolve())]
     return (
         *workers,
-        Role(name="api", module="gtm.app.api", arguments=("--state", str(state), "--listen", str(node.api))),
+        Role(name="api", module="gtm.app.api", arguments=("--state", str(state), "--listen", str(node.api), *push)),
     )
 
 

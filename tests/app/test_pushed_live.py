@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
+
 from gtm.model.health import Health
-from tests.app.node import Node, node, until, write
+from gtm.model.load import LoadSummary
+from tests.app.node import DEADLINE_S, Node, node, until, write
 
 CHECKS = "checks:\n  outside: {push: {ttl: 60s}}\n"
 LOAD = "reports: true\n"
+NONE = LoadSummary(sources=(), subjects=())
 EAST = ("127.0.1.11", "127.0.1.12", "127.0.1.13")
 
 
@@ -56,6 +60,23 @@ def test_what_is_pushed_is_answered(tmp_path: Path) -> None:
         assert made.addresses() == set(EAST[:2])
 
 
+def test_who_knows_the_token_may_push_to_the_api(tmp_path: Path) -> None:
+    with node(tmp_path, api=True) as made:
+        steering = (tmp_path / "zones/example.com.yaml").read_text().replace("check: web", "check: outside")
+        settings = (tmp_path / "gtm.yaml").read_text() + "push: {token_file: push.token}\n"
+        write(tmp_path, {"probes/checks.yaml": CHECKS, "zones/example.com.yaml": steering, "gtm.yaml": settings})
+        write(tmp_path, {"push.token": "correct-horse-battery-staple\n"})
+        made.serve()
+        results = [{"check": "outside", "address": address, "health": "down"} for address in EAST]
+        with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{made.api}", timeout=DEADLINE_S) as client:
+            answer = client.post("/api/v1/push/health", json={"results": results})
+            assert answer.status_code == 401
+            right = {"Authorization": "Bearer correct-horse-battery-staple"}
+            answer = client.post("/api/v1/push/health", json={"results": results}, headers=right)
+            assert (answer.status_code, answer.json()) == (202, {"accepted": 3})
+        until(lambda: made.regions()["us-east"] == "us-west")
+
+
 def test_what_is_pushed_while_no_controller_runs_is_taken_by_the_next_and_load_is_shown(tmp_path: Path) -> None:
     with node(tmp_path) as made:
         steering = (tmp_path / "zones/example.com.yaml").read_text().replace("check: web", "check: outside")
@@ -65,7 +86,7 @@ def test_what_is_pushed_while_no_controller_runs_is_taken_by_the_next_and_load_i
         made.serve()
         until(lambda: healths(made)[EAST[0]] is Health.DOWN)
         push(made, "load", f"instance/us-east/{EAST[0]}", "requests=1200", "utilisation=40%")
-        until(lambda: len(made.view().facts.loads.subjects if made.view().facts.loads else ()) == 4)
+        until(lambda: len((made.view().facts.loads or NONE).subjects) == 4)
         load = json.loads(made.gtm("status", "--json").stdout)["load"]
         values = {(one["subject"], one["metric"]): one["load"] for one in load["subjects"]}
         assert values[f"instance/us-east/{EAST[0]}", "requests"]["value"] == 1200
