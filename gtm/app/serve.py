@@ -123,7 +123,7 @@ def roles(node: Node, listen: Sequence[Endpoint], state: Path, folder: Path) -> 
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         log.warning("api_off", reason="the web extra is not installed: pip install 'gtm[web]'")
         return workers
-    push = [] if node.push_token_file is None else ["--push-token", str((folder / node.push_token_file).resolve())]
+    push = [] if node.push_token_file is None else ["--push-token", str((folder / node.push_token_file).absolute())]
     return (
         *workers,
         Role(name="api", module="gtm.app.api", arguments=("--state", str(state), "--listen", str(node.api), *push)),
