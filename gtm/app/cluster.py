@@ -66,6 +66,11 @@ class Cluster:
         """Say which deployment this node runs, and which revision it serves."""
         self._shared.post_deployment(digest=digest, revision=revision)
 
+    def told(self, kind: str) -> dict[str, bytes]:
+        """What all other nodes post of a kind, by their names."""
+        nodes = self._shared.seen().nodes.values()
+        return {peer.name: peer.postings[kind] for peer in nodes if peer.name != self._node and kind in peer.postings}
+
     def state(self) -> ClusterState:
         """What is known of the store and of all nodes."""
         view = self._shared.seen()

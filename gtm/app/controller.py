@@ -10,9 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from gtm.app.bundle import Bundle, build
+from gtm.app.bundle import Bundle, build, relocate
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
+from gtm.app.intake import Intake
 from gtm.app.load import LoadKeeper
 from gtm.app.observer import Observer
 from gtm.app.orders import Orders
@@ -20,9 +21,11 @@ from gtm.app.pacer import Pacer
 from gtm.app.panel import Change
 from gtm.app.publication import Publication
 from gtm.app.recorder import News, Recorder
+from gtm.app.rtt_follow import POSTING, RttFollow
 from gtm.app.within import within
 from gtm.config.watch import watch_signature
 from gtm.decide.pace import Pace
+from gtm.decide.prefer import Preferences
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement
@@ -67,11 +70,16 @@ class Controller:
         self._changed = asyncio.Event()
         self._news = asyncio.Event()
         self._told_to_reload = asyncio.Event()
+        self._preferring = asyncio.Event()
         self._publication = Publication(state, store)
         self._orders = Orders(store, now_s)
         self._recorder = Recorder(folder, state, store)
         self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved)
         self._load = LoadKeeper(bundle.deployment)
+        self._building = asyncio.Lock()
+        self._rtt = RttFollow(bundle, folder, state, on_preferences=self._prefer, post=self._post)
+        self._intake = Intake(store, checks, results=self._observer.push, loads=self._load.push, rtts=self._rtt.report)
+        self._intake.restore(self._observer.own, now_s=time.monotonic(), wall_s=now_s)
         self._probing: asyncio.Task[None] | None = None
         self._pacer = Pacer(self._pace, self._published, self._observer.judgements, self._changed)
         self._contact = asyncio.Event()
@@ -91,6 +99,7 @@ class Controller:
         if self._shared is not None:
             await within(self._contact, CONTACT_S)
         self._changed.clear()
+        self.bundle = await asyncio.to_thread(self._located, self.bundle)
         base = self._publication.lay(self.bundle)
         self._publication.adopt(self.bundle, base)
         self._publish()
@@ -110,6 +119,8 @@ class Controller:
             tasks.create_task(self._record(), name="record")
             tasks.create_task(self._pacer.run(), name="pacer")
             tasks.create_task(self._load.run(), name="load")
+            tasks.create_task(self._rtt.run(), name="round-trip times")
+            tasks.create_task(self._follow_preferences(), name="preferences")
             if self._cluster is not None:
                 tasks.create_task(self._cluster.run(), name="cluster")
 
@@ -120,6 +131,7 @@ class Controller:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._write_down()
+        self._rtt.save()
         self._publication.leave()
 
     def reload(self) -> None:
@@ -140,6 +152,7 @@ class Controller:
         if self._shared is None or self._cluster is None:
             return
         self._cluster.heard()
+        self._rtt.hear(self._cluster.told(POSTING))
         view = self._shared.seen()
         if view.connected:
             self._contact.set()
@@ -165,26 +178,15 @@ class Controller:
 
     async def _follow_store(self) -> None:
         """Notice what people order and what is pushed, from any process, and what expires."""
-        seen, waiting = None, True
         while True:
             try:
-                changes = self._store.changes()
-                if self._orders.look(time.time(), written=changes != seen):
+                if self._orders.look(time.time()):
                     self._changed.set()
-                waiting = (waiting or changes != seen) and self._collect()
-                seen = changes
+                self._intake.look(now_s=time.monotonic(), wall_s=time.time())
+                self._observer.expire(self._intake.expired(time.monotonic()))
             except StoreError as error:
                 log.error("store", reason=str(error))
             await asyncio.sleep(STORE_POLL_S)
-
-    def _collect(self) -> bool:
-        """Take in what was pushed; whether more of it waits. Raises StoreError."""
-        inbox = self._store.collect(now_s=time.time())
-        for pushed in inbox.healths:
-            self._observer.push(pushed)
-        if inbox.loads:
-            self._load.push(inbox.loads)
-        return inbox.more
 
     # Deciding and publishing.
 
@@ -216,8 +218,14 @@ class Controller:
 
     async def _reload(self) -> None:
         """All or nothing: either the whole new deployment is served, or nothing changes and the reason is shown."""
+        async with self._building:
+            await self._take_up()
+
+    async def _take_up(self) -> None:
+        preferences = self._rtt.preferences
         try:
-            bundle = await asyncio.to_thread(build, self.folder, self.state / "cache", self.bundle)
+            cache = self.state / "cache"
+            bundle = await asyncio.to_thread(build, self.folder, cache, self.bundle, preferences=preferences)
             self._admit(self.bundle.deployment.node, bundle.deployment.node)
             base = self._publication.lay(bundle)
         except GtmError as error:
@@ -229,15 +237,56 @@ class Controller:
         self._observer.configure({**self.bundle.deployment.targets(), **checks})  # both: the old ones still decide
         await self._observer.first_round()
         self._observer.configure(checks)
+        self._intake.configure(checks)
         # From here to the publishing there is no turn for others: what is decided fits what is laid out.
         self.bundle, self._problem = bundle, None
         self._load.configure(bundle.deployment)
+        self._rtt.configure(bundle)
         self._publication.adopt(bundle, base)
         self._publish()
         self._introduce(base)
         gc.collect()  # what is frozen is never looked at again: nothing that is garbage may be among it
         gc.freeze()
         log.info("reloaded", warnings=len(bundle.warnings))
+
+    def _prefer(self, _preferences: Preferences) -> None:
+        """Measured round-trip times make some clients prefer other regions."""
+        self._preferring.set()
+
+    async def _follow_preferences(self) -> None:
+        """Compile geography anew when clients prefer otherwise; what is decided stays as it is."""
+        while True:
+            await self._preferring.wait()
+            self._preferring.clear()
+            async with self._building:
+                await self._relocate()
+
+    async def _relocate(self) -> None:
+        bundle = await asyncio.to_thread(self._located, self.bundle)
+        try:
+            base = self._publication.lay(bundle)
+        except StoreError as error:
+            log.error("not_relocated", reason=str(error))
+            return
+        self.bundle = bundle
+        self._publication.adopt(bundle, base)
+        self._publish()
+        log.info("relocated", classes=len(bundle.classes.loci), notes=bundle.notes)
+
+    def _located(self, bundle: Bundle) -> Bundle:
+        """The bundle with what clients prefer now; as it is where that cannot be worked out. Call it from a thread."""
+        try:
+            return relocate(bundle, self._rtt.preferences, self.state / "cache")
+        except GtmError as error:
+            log.error("not_relocated", reason=str(error))
+            return bundle
+
+    def _post(self, kind: str, payload: bytes) -> None:
+        if self._shared is not None:
+            try:
+                self._shared.post(kind, payload)
+            except StoreError as error:
+                log.error("not_posted", kind=kind, reason=str(error))
 
     # Being seen.
 
@@ -270,6 +319,7 @@ class Controller:
                 problem=self._problem,
                 probes=self._observer.counters,
                 cluster=None if self._cluster is None else self._cluster.state(),
+                rtt=self._rtt.state(),
                 load=None if self.bundle.deployment.load is None else self._load.summary(),
             )
         )

@@ -57,9 +57,10 @@ class Crew:
         for name in [*(role.name for role in self.roles), *left_behind(self.state)]:
             if name not in wanted:
                 self._end([name])
-        for counters in (self.state / FOLDER).glob("*.counters"):
-            if counters.stem not in wanted:  # else it would be shown as a worker that has died
-                counters.unlink(missing_ok=True)
+        for kind in ("*.counters", "*.rtts"):
+            for left in (self.state / FOLDER).glob(kind):
+                if left.stem not in wanted:  # else it would be shown as a worker that has died
+                    left.unlink(missing_ok=True)
         self.roles = tuple(roles)
         running = [role for role in roles if holder(self.state, role.name) is not None]
         self._start([role for role in roles if role not in running])

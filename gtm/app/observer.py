@@ -13,14 +13,10 @@ from gtm.decide.assign import assigned
 from gtm.decide.quorum import Vantage
 from gtm.model.check import Check, Composed, PushProbe, Target
 from gtm.model.health import Judgement, Result
-from gtm.model.push import PushedHealth
 from gtm.observe.counters import Counters
 from gtm.observe.prober import Prober
-from gtm.observe.pushed import Pushed
 
 log = structlog.get_logger()
-
-PUSHED_LOOK_S = 0.5
 
 
 class Observer:
@@ -44,8 +40,7 @@ class Observer:
         self._panel = Panel(node, checks, remembered, time.time())
         self._fresh: list[tuple[Target, Result]] = []
         self._prober = Prober(self._mine(), self._take)
-        self._pushed = Pushed(checks)
-        self._pushed.restore(remembered, now_s=time.monotonic(), wall_s=time.time())
+        self._expired: frozenset[Target] = frozenset()
 
     @property
     def own(self) -> Mapping[Target, Judgement]:
@@ -67,10 +62,8 @@ class Observer:
         return dict(self._panel.agreed)
 
     async def run(self) -> None:
-        """Probe, and watch the time of what was pushed, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._prober.run(), name="prober")
-            tasks.create_task(self._watch_pushed(), name="pushed")
+        """Probe until cancelled."""
+        await self._prober.run()
 
     async def first_round(self) -> None:
         """Wait until every target that is probed here has had a result, as long as that can take."""
@@ -83,7 +76,6 @@ class Observer:
         self._checks = checks
         mine = self._mine()
         self._prober.update(mine)
-        self._pushed.update(checks)
         self._panel.configure(checks, time.time())
         self._panel.leave(self._kept(mine), time.time())
 
@@ -97,22 +89,20 @@ class Observer:
             self._note(self._panel.leave(self._kept(mine), time.time()))
         self._note(self._panel.hear(others, time.time()))
 
-    def push(self, pushed: PushedHealth) -> None:
-        """Take in a word that did not come from a probe."""
-        result = self._pushed.push(pushed, now_s=time.monotonic(), wall_s=time.time())
-        if result is not None:
-            self._take(pushed.target, result)
+    def push(self, target: Target, result: Result) -> None:
+        """Take in a result that did not come from a probe of ours."""
+        self._take(target, result)
 
-    async def _watch_pushed(self) -> None:
-        """Have those be stale of whom no word counts any more."""
-        while True:
-            await asyncio.sleep(PUSHED_LOOK_S)
+    def expire(self, expired: frozenset[Target]) -> None:
+        """Have these targets be stale, of those that are pushed, and no others: no word on them counts any more."""
+        if expired != self._expired:
+            self._expired = expired
             self._say_stale()
 
     def _say_stale(self) -> None:
         """Tell the panel which judgements are of long ago."""
         self._tick()
-        self._note(self._panel.stall(self._pushed.expired(time.monotonic()), time.time()))
+        self._note(self._panel.stall(self._expired, time.time()))
 
     def _take(self, target: Target, result: Result) -> None:
         """Keep a result until the end of this turn of the loop: what comes in one tick is folded together."""

@@ -16,18 +16,18 @@ class Orders:
     def __init__(self, store: Store, now_s: float) -> None:
         """Start with what stands in the node's own store. Raises StoreError."""
         self._store = store
+        self._seen: int | None = None
         self._local = store.active(now_s)
         self._shared: tuple[Override, ...] = ()
         self.standing = self._local
 
-    def look(self, now_s: float, *, written: bool) -> bool:
-        """Whether what stands has changed since the last look: by an order, or by the end of one. Raises StoreError.
-
-        `written`: others have written into the store since.
-        """
-        if written or any(not one.active(now_s) for one in self._local):
+    def look(self, now_s: float) -> bool:
+        """Whether what stands has changed since the last look: by an order, or by the end of one. Raises StoreError."""
+        changes = self._store.changes()
+        if changes != self._seen or any(not one.active(now_s) for one in self._local):
             self._store.expire(now_s)
             self._local = self._store.active(now_s)
+            self._seen = changes
         return self._settle(now_s)
 
     def hear(self, shared: tuple[Override, ...], now_s: float) -> bool:

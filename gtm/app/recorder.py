@@ -16,6 +16,7 @@ from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
 from gtm.model.load import LoadSummary
 from gtm.model.override import Override
+from gtm.model.rtt import RttState
 from gtm.observe.counters import Counters
 from gtm.publish.dns.facts import Facts
 from gtm.store.store import Store
@@ -36,6 +37,7 @@ class News:
     faults: Mapping[Target, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
     load: LoadSummary | None = None
+    rtt: RttState | None = None
 
 
 class Recorder:
@@ -73,6 +75,7 @@ class Recorder:
             faults=news.faults,
             cluster=news.cluster,
             loads=news.load,
+            rtt=news.rtt,
         )
 
     def _remember(self, news: News) -> None:

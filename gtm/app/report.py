@@ -74,6 +74,7 @@ def status_of(view: View) -> Status:
         faults={str(target): why for target, why in view.facts.faults.items()},
         cluster=view.facts.cluster,
         load=view.facts.loads,
+        rtt=view.facts.rtt,
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))
@@ -185,6 +186,8 @@ def _problems(status: Status) -> Iterable[str]:
         yield from _cluster(status.node, status.cluster)
     if status.load is not None:
         yield from load_problems(status.load)
+    if status.rtt is not None:
+        yield from (f"round-trip times: {why}" for why in status.rtt.problems.values())
     if status.reload_problem is not None:
         yield f"the last reload changed nothing, because:\n{status.reload_problem}"
 

@@ -10,6 +10,7 @@ from gtm.app.load_text import load_text
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Vote
 from gtm.model.override import Override
+from gtm.model.rtt import RttState
 from gtm.web.status import InstanceStatus, PoolStatus, Status
 
 NAMES_SHOWN_MAX = 6
@@ -49,6 +50,9 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     if status.load is not None:
         yield ""
         yield from load_text(status.load, paint)
+    if status.rtt is not None:
+        yield ""
+        yield from _rtt(status.rtt, status.now_s, paint)
     if status.overrides:
         yield ""
         yield paint("orders in force", None)
@@ -153,6 +157,17 @@ def _cluster(cluster: ClusterState, paint: Paint) -> Iterator[str]:
         ),
         heads=("NODE", "REGION", "VOICE", "HEARD", "SEES DOWN", "DEPLOYMENT"),
     )
+
+
+def _rtt(rtt: RttState, now_s: float, paint: Paint) -> Iterator[str]:
+    measured = f" to {', '.join(rtt.regions)}" if rtt.regions else ""
+    yield paint("round-trip times", None) + f" {rtt.networks} networks{measured}, {rtt.warm} of them warm"
+    changed = "" if rtt.changed_at_s is None else f", changed {duration(max(0.0, now_s - rtt.changed_at_s))} ago"
+    counts = f"{rtt.networks_preferring} networks, {rtt.asns_preferring} ASs and {rtt.countries_preferring} countries"
+    yield f"  preferences of {counts}{changed}"
+    samples = ", ".join(f"{name} {count}" for name, count in rtt.samples.items() if count) or "none yet"
+    told = f"; told by {', '.join(rtt.nodes)}" if rtt.nodes else ""
+    yield f"  samples: {samples}{told}"
 
 
 def _since(one: InstanceStatus, now_s: float) -> str:

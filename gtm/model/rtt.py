@@ -81,3 +81,29 @@ class RttSettings:
     band_share: float = 0.1
     band_s: float = 0.005
     dwell_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RttState:
+    """What a node knows of round-trip times, for those who show it. Ages in seconds; None where there is nothing.
+
+    `networks` with any estimate, `warm` those with enough of them to decide by, the `regions` that were measured, and
+    the `nodes` that told of theirs; how many networks, ASs and countries prefer an order of regions by now, and when that
+    changed last. `samples` by source, probes that were `lost`, entries of files that were `ignored`, and the
+    `problems` of files, by path.
+    """
+
+    networks: int = 0
+    warm: int = 0
+    regions: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    networks_preferring: int = 0
+    asns_preferring: int = 0
+    countries_preferring: int = 0
+    oldest_age_s: float | None = None
+    newest_age_s: float | None = None
+    changed_at_s: float | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
+    lost: int = 0
+    ignored: int = 0
+    problems: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result
+from gtm.model.rtt import RttState
 from gtm.web.load import load_metrics
 from gtm.web.status import InstanceStatus, Status
 
@@ -54,6 +55,8 @@ def metrics(status: Status | None) -> Iterator[Metric]:
         yield from _cluster(status.cluster)
     if status.load is not None:
         yield from load_metrics(status.load)
+    if status.rtt is not None:
+        yield from _rtt(status.rtt)
 
 
 def _node(status: Status) -> Iterator[Metric]:
@@ -274,6 +277,30 @@ def _cluster(cluster: ClusterState) -> Iterator[Metric]:
         "How many targets the node of the cluster calls down.",
         [(key, float(node.down)) for key, node in nodes],
         ("node",),
+    )
+
+
+def _rtt(rtt: RttState) -> Iterator[Metric]:
+    yield _gauge("gtm_rtt_networks", "Client networks with round-trip times.", [((), float(rtt.networks))])
+    yield _gauge("gtm_rtt_networks_warm", "Those with enough of them to decide by.", [((), float(rtt.warm))])
+    kinds = (("network", rtt.networks_preferring), ("asn", rtt.asns_preferring), ("country", rtt.countries_preferring))
+    yield _gauge(
+        "gtm_rtt_preferences",
+        "Networks, ASs and countries whose clients get regions by round-trip time.",
+        [((kind,), float(count)) for kind, count in kinds],
+        ("kind",),
+    )
+    yield _counter(
+        "gtm_rtt_samples",
+        "Round-trip times taken in, by source.",
+        [((source,), float(count)) for source, count in rtt.samples.items()],
+        ("source",),
+    )
+    yield _counter("gtm_rtt_lost", "Probes of round-trip times without an answer in time.", [((), float(rtt.lost))])
+    yield _gauge(
+        "gtm_rtt_files_refused",
+        "Files of round-trip times that cannot be read; what was known of them stands.",
+        [((), float(len(rtt.problems)))],
     )
 
 

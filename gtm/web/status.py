@@ -11,6 +11,7 @@ from gtm.model.health import Health, Result, Vote
 from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.place import Coordinates
+from gtm.model.rtt import RttState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,5 +133,6 @@ class Status:
     faults: Mapping[str, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
     load: LoadSummary | None = None
+    rtt: RttState | None = None
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
 from gtm.model.load import LoadSourceState, LoadSubject, LoadSummary, LoadValue
 from gtm.model.override import Override
+from gtm.model.rtt import RttState
 from gtm.store.overrides import AuditEntry
 from gtm.web import status as s
 
@@ -32,7 +33,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
-    ClusterState, PeerState, Vote,
+    ClusterState, PeerState, Vote, RttState,
     LoadSourceState, LoadSubject, LoadSummary, LoadValue,
     Done, Delivered, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,

@@ -12,6 +12,7 @@ from gtm.model.health import Health, Result, Vote
 from gtm.model.load import LoadMetric, LoadSourceState, LoadSubject, LoadSummary, LoadValue
 from gtm.model.override import Action, Override, Subject
 from gtm.model.place import Coordinates
+from gtm.model.rtt import RttState
 from gtm.web.source import Question
 from gtm.web.status import (
     ControllerStatus,
@@ -185,6 +186,20 @@ STATUS = Status(
             ),
         ),
     ),
+    rtt=RttState(
+        networks=1200,
+        warm=900,
+        regions=("eu-west", "us-east"),
+        nodes=("ns2",),
+        networks_preferring=900,
+        countries_preferring=12,
+        oldest_age_s=4000.0,
+        newest_age_s=2.0,
+        changed_at_s=NOW_S - 700,
+        samples={"active": 5000, "passive": 0, "csv": 40},
+        lost=12,
+        problems={"rtt.csv": "rtt.csv:3: 'x' is not a prefix (allowed: 192.0.2.0/24)"},
+    ),
     probes={"started": 120, "running": 1, "ok": 80, "late": 0, "delay_seconds": 0.25, "failed_refused": 39},
 )
 
@@ -254,7 +269,13 @@ def well() -> Status:
     pool = STATUS.pools[0]
     parts = tuple(replace(one, instances=tuple(replace(i, stale=False) for i in one.instances)) for one in pool.regions)
     return replace(
-        STATUS, workers=STATUS.workers[:1], pools=(replace(pool, regions=parts),), faults={}, cluster=None, load=None
+        STATUS,
+        workers=STATUS.workers[:1],
+        pools=(replace(pool, regions=parts),),
+        faults={},
+        cluster=None,
+        load=None,
+        rtt=None,
     )
 
 

@@ -17,6 +17,7 @@ from gtm.model.health import Judgement
 from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.plan import PoolPlan
+from gtm.model.rtt import RttState
 from gtm.publish.dns import sealed
 
 FILE = "facts"
@@ -43,6 +44,7 @@ class Facts:
     faults: Mapping[Target, str] = field(default_factory=dict)
     cluster: ClusterState | None = None
     loads: LoadSummary | None = None
+    rtt: RttState | None = None
 
     def save(self, state: Path) -> None:
         """Replace the facts of a state folder. Raises StoreError."""

@@ -1,0 +1,180 @@
+"""Round-trip times while a node runs: from their sources and from other nodes to what they make clients prefer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+
+import maxminddb
+import structlog
+
+from gtm.app.bundle import Bundle
+from gtm.app.geography import space_of
+from gtm.app.rtt import FILE, RttKeeper
+from gtm.app.rtt_sources import RttSources
+from gtm.decide.prefer import Preferences
+from gtm.geo.record import facts_of
+from gtm.geo.space import PlaceSpace
+from gtm.model.address import IPNetwork
+from gtm.model.errors import GtmError, PeerError, StoreError
+from gtm.model.place import Place
+from gtm.model.rtt import RttSample, RttSettings, RttState
+
+log = structlog.get_logger()
+
+POSTING = "rtt"
+LOOK_S = 1.0
+SAVE_S = 60.0
+OFF = RttSettings(passive=False)
+
+
+class RttFollow:
+    """Runs the sources, keeps the estimates, and says when preferences have changed. All in one event loop."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        folder: Path,
+        state: Path,
+        *,
+        on_preferences: Callable[[Preferences], None],
+        post: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        """Go on from what an earlier run saved. `post` tells other nodes."""
+        node, settings = bundle.deployment.node, bundle.deployment.rtt or OFF
+        self._state = state
+        self._on_preferences = on_preferences
+        self._post = post
+        self._placing = Placing(bundle, state / "cache")
+        self._keeper = RttKeeper(settings, node.region, self._placing.place, time.time)
+        self._sources = RttSources(
+            settings, node, folder, state, self.add, regions=frozenset(bundle.deployment.regions)
+        )
+        self._wanted = bundle.deployment.rtt is not None
+        self._saved_s = time.monotonic()
+        try:
+            self._keeper.load(state / FILE)
+        except StoreError as error:
+            log.error("rtt_forgotten", reason=str(error))
+
+    @property
+    def preferences(self) -> Preferences:
+        """What clients prefer by what is known now."""
+        return self._keeper.preferences
+
+    def configure(self, bundle: Bundle) -> None:
+        """Go on with another deployment."""
+        deployment = bundle.deployment
+        settings = deployment.rtt or OFF
+        self._wanted = deployment.rtt is not None
+        self._keeper.configure(settings, deployment.node.region)
+        self._placing = Placing(bundle, self._state / "cache")
+        self._keeper.relocated(self._placing.place)
+        self._sources.configure(settings, deployment.node, regions=frozenset(deployment.regions))
+
+    def add(self, samples: Iterable[RttSample]) -> None:
+        """Take measurements in."""
+        self._keeper.add(samples)
+
+    def report(self, samples: Iterable[RttSample]) -> None:
+        """Take in what was pushed, if the deployment wants that."""
+        if self._keeper.settings.reports:
+            self._keeper.add(samples)
+
+    def hear(self, told: Mapping[str, bytes]) -> None:
+        """Take in what all other nodes tell now, by their names."""
+        for name in self._keeper.summary().nodes:
+            if name not in told:
+                self._keeper.heard(name, b"")
+        for name, payload in told.items():
+            try:
+                self._keeper.heard(name, payload)
+            except PeerError as error:
+                log.error("peer_unreadable", peer=name, reason=str(error))
+
+    def state(self) -> RttState | None:
+        """What there is to show; None where nothing is wanted of round-trip times."""
+        if not self._wanted:
+            return None
+        counters = self._sources.counters
+        summary = self._keeper.summary()
+        return RttState(
+            **{each.name: getattr(summary, each.name) for each in fields(summary)},
+            samples=dict(counters.samples),
+            lost=counters.active.lost,
+            ignored=counters.ignored,
+            problems=dict(self._sources.problems),
+        )
+
+    async def run(self) -> None:
+        """Measure, and look now and then what follows from it, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sources.run(), name="rtt sources")
+            tasks.create_task(self._follow(), name="rtt preferences")
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if not self._wanted:
+                continue
+            found = await asyncio.to_thread(self._keeper.tick, time.time())
+            if self._post is not None and (payload := self._keeper.own()) is not None:
+                self._post(POSTING, payload)
+            if found is not None:
+                log.info("rtt_preferences", keys=len(found.by_key))
+                self._on_preferences(found)
+            if found is not None or time.monotonic() > self._saved_s + SAVE_S:
+                await asyncio.to_thread(self.save)
+
+    def save(self) -> None:
+        """Keep everything for the next run."""
+        self._saved_s = time.monotonic()
+        if self._wanted:
+            try:
+                self._keeper.save(self._state / FILE)
+            except StoreError as error:
+                log.error("rtt_not_saved", reason=str(error))
+
+
+class Placing:
+    """Where client networks are: country from the places of the deployment, AS number from any database that has it."""
+
+    def __init__(self, bundle: Bundle, cache: Path) -> None:
+        """Nothing is opened before the first question."""
+        self._geography = bundle.geography
+        self._cache = cache
+        self._space: PlaceSpace | None = None
+        self._readers: tuple[maxminddb.Reader, ...] | None = None
+
+    def place(self, network: IPNetwork) -> Place:
+        """The place of a network's first address; nowhere if the databases cannot be read."""
+        try:
+            if self._space is None:
+                self._space = space_of(self._geography, self._cache)
+            place = self._space.find(network.network_address).place
+        except GtmError:
+            return Place()
+        if place.asn is not None:
+            return place
+        asn = self._asn(network)
+        return place if asn is None else replace(place, asn=asn)
+
+    def _asn(self, network: IPNetwork) -> int | None:
+        if self._readers is None:
+            self._readers = tuple(_opened(self._geography.databases))
+        for reader in self._readers:
+            with suppress(ValueError):  # an IPv6 address in a database of IPv4, or a record that makes no sense
+                found = facts_of(reader.get(network.network_address)).asn
+                if found is not None:
+                    return found
+        return None
+
+
+def _opened(databases: Iterable[Path]) -> Iterator[maxminddb.Reader]:
+    for path in databases:
+        with suppress(OSError, maxminddb.InvalidDatabaseError):  # the deployment's check has named it
+            yield maxminddb.open_database(path)
