@@ -18,10 +18,13 @@ from gtm.wire import etcd, etcd_answer
 from gtm.wire.error import WireError
 
 TRY_S = 0.4
+PASSWORD_TRIES = 4  # etcd makes passwords costly to check, some 0.1 s of a core
 ROUND_S = 0.1  # after all endpoints failed once: an election takes 1.2 s, and etcd must not be hammered meanwhile
 TOTAL_S = 2.5
 OCTETS_PER_S = 2_000_000.0  # a try of something large has longer
 LINE_MAX_BYTES = 64 * 1024 * 1024
+# Alerts of TLS that come after the handshake, as TLS 1.3 has them, are let through by httpx as they are.
+NETWORK = (httpx.HTTPError, httpx.StreamError, OSError)
 _CHANGES = (etcd.Put, etcd.Delete, etcd.Txn)
 
 T = TypeVar("T")
@@ -116,6 +119,7 @@ class Client:
 
     async def _lines(self, endpoint: str, request: etcd.Watch, idle_s: float) -> AsyncGenerator[bytes, None]:
         """The lines of a watch's answer. Raises TryNext."""
+        headers = await self._headers(endpoint)
         try:
             async with asyncio.timeout(self._try_s * 2):
                 built = self._http.build_request(
@@ -123,7 +127,7 @@ class Client:
                     endpoint + etcd.path(request),
                     content=etcd.encode(request),
                     # Else an endpoint without a majority would go on watching what cannot change.
-                    headers={**await self._headers(endpoint), "Grpc-Metadata-hasleader": "true"},
+                    headers={**headers, "Grpc-Metadata-hasleader": "true"},
                 )
                 response = await self._http.send(built, stream=True)
             try:
@@ -146,7 +150,7 @@ class Client:
             raise TryNext("it ended the watch", maybe=False) from None
         except TimeoutError:
             raise TryNext("it says nothing", maybe=False) from None
-        except httpx.HTTPError as error:
+        except NETWORK as error:
             raise TryNext(words(error), maybe=False) from error
 
     async def _call(self, request: etcd.Request, total_s: float) -> bytes:
@@ -180,15 +184,17 @@ class Client:
     async def _try(self, endpoint: str, request: etcd.Request) -> bytes:
         """The body of a good answer of one endpoint. Raises TryNext, TokenRefused, or a StoreError that is final."""
         body = etcd.encode(request)
+        asks_token = isinstance(request, etcd.Authenticate)
+        headers = {} if asks_token else await self._headers(endpoint)
+        try_s = self._try_s * (PASSWORD_TRIES if asks_token else 1) + len(body) / OCTETS_PER_S
         try:
-            async with asyncio.timeout(self._try_s + len(body) / OCTETS_PER_S):
-                headers = {} if isinstance(request, etcd.Authenticate) else await self._headers(endpoint)
+            async with asyncio.timeout(try_s):
                 response = await self._http.post(endpoint + etcd.path(request), content=body, headers=headers)
         except TimeoutError:
-            raise TryNext(f"no answer within {self._try_s:g} s", maybe=True) from None
+            raise TryNext(f"no answer within {try_s:.2g} s", maybe=True) from None
         except httpx.ConnectError as error:
             raise TryNext(words(error), maybe=False) from error
-        except httpx.HTTPError as error:
+        except NETWORK as error:
             raise TryNext(words(error), maybe=True) from error
         if response.status_code != httpx.codes.OK:
             raise self._refused(response.status_code, response.content)
