@@ -22,6 +22,8 @@ from gtm.answer.compile import make_ring
 from gtm.answer.pick import STEP_S, seed_at, slot
 from gtm.app.history import past
 from gtm.app.question import Question, client_of, name_of, near, regions_of, rtype_of
+from gtm.app.rtt_places import asn_of
+from gtm.app.rtt_shown import MeasuredLevel, address_of, falls_back, measured_for
 from gtm.app.scene import Scene, scene_of_folder, scene_of_state
 from gtm.app.whereabouts import Whereabouts, whereabouts
 from gtm.decide.choose import Choice, RType
@@ -29,7 +31,8 @@ from gtm.decide.explain import Candidate, TriedRule
 from gtm.decide.explain import explain as explain_choice
 from gtm.decide.plan import active, plan_pool
 from gtm.decide.ring import ring
-from gtm.decide.steer import distance_km, order_for
+from gtm.decide.steer import distance_km, matching_rule, order_for
+from gtm.geo.space import PlaceSpace
 from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.errors import AskedError
 from gtm.model.name import SteeredName
@@ -78,6 +81,7 @@ class Explained:
     ttl_reason  why the TTL is what it is, of a name that has a range of them
     rcode       of a static answer
     at_s        the moment in the past that this is about, in seconds since the epoch; None for now
+    measured    where the rule goes by round-trip time: what is known of it now for this client, by level
     """
 
     kind: str
@@ -106,6 +110,7 @@ class Explained:
     rcode: str | None = None
     records: tuple[str, ...] = ()
     at_s: float | None = None
+    measured: tuple[MeasuredLevel, ...] = ()
 
 
 def explain_folder(folder: Path, question: Question) -> Explained:
@@ -268,7 +273,15 @@ def _steered(
     reasons = {one.region: (one.taken, one.reason) for one in why.considered}
     rest = [region for region in deployment.regions if region not in why.order]
     notes = [*told.notes, *client.notes]
-    if order_for(name.policy, replace(client.locus, place=client.place), deployment.regions) != why.order:
+    by_rtt = matching_rule(name.policy, client.locus).order.rtt
+    measured, fallback = _measured(scene, asker, client) if by_rtt else ((), None)
+    if fallback is not None:
+        notes.append(fallback)
+    # By time, a place and the times of another network of its class may make an order that neither has.
+    if (
+        not by_rtt
+        and order_for(name.policy, replace(client.locus, place=client.place), deployment.regions) != why.order
+    ):
         notes.append("This network is too small a part of its /24 to have a class of its own: the /24's decides.")
     if told.name.lower() != name.owner:
         notes.append(f"Answered as {name.owner}, which is the steered name.")
@@ -296,10 +309,28 @@ def _steered(
         ),
         candidates=why.candidates,
         choice=Outcome(region=why.choice.region, rule=why.choice.rule),
+        measured=measured,
         slot=picked[0],
         answer=picked[1],
         records=aliases,
     )
+
+
+def _measured(
+    scene: Scene, asker: IPAddress | IPNetwork | str, client: Whereabouts
+) -> tuple[tuple[MeasuredLevel, ...], str | None]:
+    """What is known of a client's round-trip times, and why they do not decide, where they do not."""
+    settings = scene.deployment.rtt
+    if settings is None:
+        return (), None
+    if scene.rtt is None:
+        return (), "rtt falls back to nearest: the node has kept no round-trip times yet"
+    address = None if isinstance(asker, str) else address_of(asker)
+    place = client.place
+    if address is not None and place.asn is None and isinstance(scene.places, PlaceSpace):
+        place = replace(place, asn=asn_of(scene.places.databases, address))
+    levels = measured_for(scene.rtt, address, place, settings, time.time())
+    return levels, falls_back(levels, settings)
 
 
 def _reason(region: str, choice: Choice, reasons: dict[str, tuple[bool, str]], rest: list[str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from gtm.app.columns import clean, columns, moment
+from gtm.app.columns import clean, columns, duration, moment
 from gtm.app.explain import Explained
+from gtm.app.rtt_shown import MeasuredLevel
 from gtm.model.place import Place
 
 
@@ -47,6 +48,10 @@ def _steered(told: Explained) -> Iterator[str]:
         )
         for step in told.regions
     )
+    if told.measured:
+        yield ""
+        yield "round-trip times, as known now"
+        yield from measured_lines(told.measured)
     yield ""
     yield "instances"
     yield from columns(
@@ -59,6 +64,34 @@ def _steered(told: Explained) -> Iterator[str]:
             clean(one.reason),
         )
         for one in told.candidates
+    )
+
+
+def measured_lines(levels: Iterable[MeasuredLevel]) -> Iterator[str]:
+    """What is known of round-trip times, the most specific level first."""
+    yield from columns(
+        (
+            "->" if one.decides else "",
+            one.level,
+            one.key,
+            ", ".join(one.preferred) or "no order",
+            clean(one.reason),
+        )
+        for one in levels
+    )
+    yield from columns(
+        (
+            "",
+            one.key,
+            each.region,
+            f"{each.rtt_ms:.1f} ms",
+            f"+-{each.spread_ms:.1f}",
+            f"{each.samples} samples",
+            f"{duration(each.age_s)} old",
+            "" if each.warm else "does not count",
+        )
+        for one in levels
+        for each in one.regions
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 
 from gtm.decide.prefer import NO_PREFERENCES, Preference, Preferences, prefer
-from gtm.decide.rtt import Estimate, Estimates, Key, Levels, levels, merged, newest_s, warm
+from gtm.decide.rtt import Estimate, Estimates, Key, Levels, Regional, levels, merged, newest_s, warm
 from gtm.decide.rtt_codec import UnreadableError, dump, load
 from gtm.decide.steer import MEASURED_MIN
 from gtm.model.address import IPNetwork
@@ -192,6 +192,7 @@ class RttKeeper:
             own=self._own.networks,
             heard={node: told for node, (_, told) in self._heard.items()},
             preferences=self.preferences,
+            areas=dict((*self._levels.asns.items(), *self._levels.countries.items())),
         )
         replace_file(path, freeze(kept))
 
@@ -213,12 +214,18 @@ class RttKeeper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the file in the state folder has."""
+    """What the file in the state folder has; `areas` are the estimates of ASs and countries, as of the last look."""
 
     saved_at_s: float
     own: dict[IPNetwork, dict[str, Estimate]]
     heard: dict[str, dict[IPNetwork, dict[str, Estimate]]]
     preferences: Preferences
+    areas: Mapping[Key, Regional] = field(default_factory=dict)
+
+    def together_at(self, network: IPNetwork) -> Regional:
+        """What all nodes know of one network."""
+        tables = ({network: told[network]} for told in (self.own, *self.heard.values()) if network in told)
+        return merged(tables).get(network, {})
 
     def together(self) -> dict[IPNetwork, dict[str, Estimate]]:
         """What all nodes know."""
@@ -235,6 +242,7 @@ def freeze(kept: Kept) -> bytes:
             [key_text(key), one.since_s, one.samples, [list(each) for each in one.rtts]]
             for key, one in kept.preferences.by_key.items()
         ],
+        "areas": [[key_text(key), regions] for key, regions in kept.areas.items()],
     }
     return _MAGIC + zlib.compress(json.dumps(document).encode(), 1)
 
@@ -269,9 +277,17 @@ def read_kept(path: Path) -> Kept | None:
                     for key, since_s, samples, rtts in document["preferences"]
                 }
             ),
+            areas={
+                key_of(str(key)): {str(region): _estimate(*numbers) for region, numbers in regions.items()}
+                for key, regions in document["areas"]
+            },
         )
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path}: holds no round-trip times of this version: {error}") from error
+
+
+def _estimate(rtt_s: float, spread_s: float, weight: float, samples: int, at_s: float) -> Estimate:
+    return Estimate(float(rtt_s), float(spread_s), float(weight), int(samples), float(at_s))
 
 
 def key_text(key: Key) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import maxminddb
 
 from gtm.app.geography import Geography, space_of
+from gtm.geo.database import About
 from gtm.geo.record import RecordError, facts_of
 from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.errors import ConfigError
@@ -32,6 +33,17 @@ def place_finder(geography: Geography, cache: Path) -> Callable[[IPNetwork], Pla
         return replace(place, asn=next(_asns(readers, address), None))
 
     return find
+
+
+def asn_of(databases: Iterable[About], address: IPAddress) -> int | None:
+    """The AS that the first database which knows one gives an address. Raises ConfigError."""
+    for about in databases:
+        if about.asns:
+            with _open(Path(about.file)) as reader:
+                found = next(_asns((reader,), address), None)
+            if found is not None:
+                return found
+    return None
 
 
 def _open(path: Path) -> maxminddb.Reader:

@@ -12,12 +12,14 @@ from gtm.answer.authority import Authority
 from gtm.app.bundle import Bundle, build
 from gtm.app.folders import cache_folder, state_folder
 from gtm.app.geography import read_geography, space_of
+from gtm.app.rtt import FILE as RTT_FILE
+from gtm.app.rtt import Kept, read_kept
 from gtm.app.view import View, read_view
 from gtm.decide.plan import Decision, decide
 from gtm.model.address import IPAddress
 from gtm.model.classes import ClassTable
 from gtm.model.deployment import Deployment
-from gtm.model.errors import GtmError
+from gtm.model.errors import GtmError, StoreError
 from gtm.model.place import Place
 from gtm.model.snapshot import Snapshot
 from gtm.publish.dns.manifest import FILE as MANIFEST
@@ -43,7 +45,8 @@ class Scene:
     """Everything that an answer depends on.
 
     `numbers` are the steered sets by lower-case wire owner, type and class; `key` is the secret of weighted choices
-    (None: not known, so which slot a client has cannot be said); `places` is None where they cannot be read now.
+    (None: not known, so which slot a client has cannot be said); `places` is None where they cannot be read now; `rtt`
+    is what the controller kept of round-trip times last.
     """
 
     deployment: Deployment
@@ -55,6 +58,7 @@ class Scene:
     key: int | None
     live: bool
     notes: tuple[str, ...] = ()
+    rtt: Kept | None = None
 
 
 def scene_of_folder(folder: Path) -> Scene:
@@ -78,6 +82,10 @@ def scene_of_view(view: View) -> Scene:
     """The scene of a node's tables and what its controller wrote down last. Raises StoreError."""
     table = load(view.state).table
     places, notes = _places(view)
+    try:
+        rtt = read_kept(view.state / RTT_FILE) if view.deployment.rtt is not None else None
+    except StoreError as error:
+        rtt, notes = None, (*notes, f"What is known of round-trip times cannot be read: {error}")
     return Scene(
         deployment=view.deployment,
         decision=view.decision,
@@ -88,6 +96,7 @@ def scene_of_view(view: View) -> Scene:
         key=view.manifest.key,
         live=True,
         notes=notes,
+        rtt=rtt,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gtm.cli.command import OK, Commands, Parser, add_command
+from gtm.cli.command import OK, Commands, Parser, add_command, say
 from gtm.model import duration
 
 
@@ -19,6 +19,17 @@ def add_commands(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = group.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+    show = add_command(
+        actions,
+        "show",
+        run_show,
+        about="Show what the node knows of round-trip times. With --from for one client, and what of it decides.",
+        examples="""
+gtm rtt show                          how much is known, and of whom
+gtm rtt show --from 198.51.100.9      what is known of a client's network, AS and country
+""",
+    )
+    show.add_argument("--from", dest="client", metavar="ADDR", help="the address of a client")
     agent = add_command(
         actions,
         "agent",
@@ -69,6 +80,15 @@ The CSV can also be one of the files that probes/rtt.yaml names.
         action="store_true",
         help="report loopback, private and other addresses that the Internet does not route, too",
     )
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print what is known."""
+    from gtm.app import rtt_show
+
+    shown = rtt_show.show(options.folder, options.client)
+    say(options, rtt_show.rtt_document(shown), rtt_show.rtt_text(shown))
+    return OK
 
 
 def run_agent(options: argparse.Namespace) -> int:

@@ -18,6 +18,8 @@ from gtm.app.geodata import Checked, Shown, Updated
 from gtm.app.init import Written
 from gtm.app.people import Done, Effect, Listing
 from gtm.app.push import Delivered
+from gtm.app.rtt_show import Preferring, ShownRtt
+from gtm.app.rtt_shown import MeasuredLevel, MeasuredRegion
 from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.model.cluster import ClusterState, PeerState
@@ -34,6 +36,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,
+    MeasuredLevel, MeasuredRegion, Preferring, ShownRtt,
     LoadSourceState, LoadSubject, LoadSummary, LoadValue,
     Done, Delivered, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,
