@@ -9,7 +9,7 @@ import pytest
 
 from gtm.config.deployment import load
 from gtm.model.address import Endpoint
-from gtm.model.check import Cadence, HttpProbe, TcpProbe, Tls
+from gtm.model.check import Cadence, DnsProbe, HttpProbe, HttpVersion, PushProbe, TcpProbe, Tls, UdpProbe
 from gtm.model.cluster import Cluster
 from gtm.model.deployment import Deployment
 from gtm.model.errors import ConfigErrors
@@ -165,6 +165,14 @@ def test_databases_are_found_in_order_of_names(tmp_path: Path) -> None:
             TcpProbe(port=9),
             Cadence(interval_s=60, timeout_s=0.5, fall=1, rise=100, jitter=0),
         ),
+        ("{tcp: {port: 9}, fast: 2s}", TcpProbe(port=9), Cadence(fast_s=2, timeout_s=2)),
+        ("{tcp: {port: 9}, fast: 10s, idle: 1h}", TcpProbe(port=9), Cadence(fast_s=10, idle_s=3600)),
+        ("{http: {version: 2}}", HttpProbe(version=HttpVersion.HTTP_2), Cadence()),
+        ("{http: {version: 1.1, degraded: {statuses: 429}}}", HttpProbe(degraded_statuses=((429, 429),)), Cadence()),
+        ("{https: {expires: 14d}}", HttpProbe(port=443, tls=Tls(expires_s=1209600)), Cadence()),
+        ('{udp: {port: 9, send: "", expect: "^\\\\xff"}}', UdpProbe(port=9, expect=rb"^\xff"), Cadence()),
+        ("{udp: {port: 9, send: ü}}", UdpProbe(port=9, send="ü".encode()), Cadence()),
+        ("{dns: {name: Example.COM, type: MX}}", DnsProbe(qname="example.com.", qtype=15), Cadence()),
         (
             "{tcp: {port: 9}, interval: 2.5, timeout: 2, jitter: 50%}",
             TcpProbe(port=9),
@@ -197,6 +205,44 @@ def test_databases_are_found_in_order_of_names(tmp_path: Path) -> None:
 def test_accepted_checks(tmp_path: Path, text: str, probe: Any, cadence: Cadence) -> None:
     check = changed(tmp_path, checks=f"{CHECKS}  it: {text}\n").checks["it"]
     assert (check.probe, check.cadence) == (probe, cadence)
+
+
+COMPOSED = """\
+checks:
+  web: {all: [page, {not: stop}, both@192.0.2.99]}
+  both: {any: [page, mail]}
+  page: {http: {}}
+  mail: {tcp: {port: 25}}
+  stop: {push: {}}
+  idle: {icmp: {}}
+"""
+
+
+def test_targets_are_those_of_the_pools_and_what_their_checks_are_composed_of(tmp_path: Path) -> None:
+    found = changed(tmp_path, checks=COMPOSED)
+    there = ("192.0.2.11", "192.0.2.12", "192.0.2.21")
+    assert {str(target) for target in found.targets()} == {
+        *(f"{check}@{address}" for check in ("web", "page", "stop") for address in there),
+        "both@192.0.2.99", "page@192.0.2.99", "mail@192.0.2.99",
+    }  # fmt: skip
+    assert all(check is found.checks[target.check] for target, check in found.targets().items())
+
+
+def test_what_is_pushed_counts_at_once_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    checks = f"{CHECKS}  a: {{push: {{}}}}\n  b: {{push: {{ttl: 5m}}, fall: 2}}\n"
+    found = changed(tmp_path, checks=checks).checks
+    assert (found["a"].probe, found["a"].cadence) == (PushProbe(), Cadence(fall=1, rise=1))
+    assert (found["b"].probe, found["b"].cadence) == (PushProbe(ttl_s=300), Cadence(fall=2, rise=1))
+
+
+def test_checks_over_http2_need_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtm.config.build.probes.find_spec", lambda name: None)
+    with pytest.raises(ConfigErrors) as raised:
+        changed(tmp_path, checks=f"{CHECKS}  a: {{http: {{version: 2}}}}\n  b: {{grpc: {{port: 1}}}}\n")
+    assert [(error.key, error.allowed) for error in raised.value.errors] == [
+        ("checks.a.http.version", "pip install 'gtm[probes]'"),
+        ("checks.b.grpc", "pip install 'gtm[probes]'"),
+    ]
 
 
 def test_a_ca_file_is_found_beside_the_deployment(tmp_path: Path) -> None:
