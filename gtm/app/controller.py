@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ log = structlog.get_logger()
 SHARED = "shared"  # what was last known of the shared store, in the state folder
 PULSE_S = 0.5
 STORE_POLL_S = 0.025  # one look takes some ten microseconds
+EXPIRE_LOOKS = 20  # of the store for one at what was pushed and has had its time
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
 CONTACT_S = 3.0  # to hear of the orders that stand in the shared store, before the first answer
@@ -178,12 +180,13 @@ class Controller:
 
     async def _follow_store(self) -> None:
         """Notice what people order and what is pushed, from any process, and what expires."""
-        while True:
+        for look in itertools.count():
             try:
                 if self._orders.look(time.time()):
                     self._changed.set()
                 self._intake.look(now_s=time.monotonic(), wall_s=time.time())
-                self._observer.expire(self._intake.expired(time.monotonic()))
+                if look % EXPIRE_LOOKS == 0:
+                    self._observer.expire(self._intake.expired(time.monotonic()))
             except StoreError as error:
                 log.error("store", reason=str(error))
             await asyncio.sleep(STORE_POLL_S)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
-import maxminddb
 import structlog
 
 from gtm.app.bundle import Bundle
-from gtm.app.geography import space_of
 from gtm.app.rtt import FILE, RttKeeper
+from gtm.app.rtt_places import place_finder
 from gtm.app.rtt_sources import RttSources
 from gtm.decide.prefer import Preferences
-from gtm.geo.record import facts_of
-from gtm.geo.space import PlaceSpace
 from gtm.model.address import IPNetwork
 from gtm.model.errors import GtmError, PeerError, StoreError
-from gtm.model.place import Place
+from gtm.model.place import NOWHERE, Place
 from gtm.model.rtt import RttSample, RttSettings, RttState
 
 log = structlog.get_logger()
@@ -49,8 +46,7 @@ class RttFollow:
         self._state = state
         self._on_preferences = on_preferences
         self._post = post
-        self._placing = Placing(bundle, state / "cache")
-        self._keeper = RttKeeper(settings, node.region, self._placing.place, time.time)
+        self._keeper = RttKeeper(settings, node.region, self._finder(bundle), time.time)
         self._sources = RttSources(
             settings, node, folder, state, self.add, regions=frozenset(bundle.deployment.regions)
         )
@@ -72,8 +68,7 @@ class RttFollow:
         settings = deployment.rtt or OFF
         self._wanted = deployment.rtt is not None
         self._keeper.configure(settings, deployment.node.region)
-        self._placing = Placing(bundle, self._state / "cache")
-        self._keeper.relocated(self._placing.place)
+        self._keeper.relocated(self._finder(bundle))
         self._sources.configure(settings, deployment.node, regions=frozenset(deployment.regions))
 
     def add(self, samples: Iterable[RttSample]) -> None:
@@ -130,6 +125,22 @@ class RttFollow:
             if found is not None or time.monotonic() > self._saved_s + SAVE_S:
                 await asyncio.to_thread(self.save)
 
+    def _finder(self, bundle: Bundle) -> Callable[[IPNetwork], Place]:
+        """What tells the place of a network; the databases are opened at the first question, which `tick` asks."""
+
+        @cache
+        def finder() -> Callable[[IPNetwork], Place]:
+            try:
+                return place_finder(bundle.geography, self._state / "cache")
+            except GtmError as error:
+                log.error("rtt_not_placed", reason=str(error))
+                return lambda _network: NOWHERE
+
+        def place(network: IPNetwork) -> Place:
+            return finder()(network)
+
+        return place
+
     def save(self) -> None:
         """Keep everything for the next run."""
         self._saved_s = time.monotonic()
@@ -138,43 +149,3 @@ class RttFollow:
                 self._keeper.save(self._state / FILE)
             except StoreError as error:
                 log.error("rtt_not_saved", reason=str(error))
-
-
-class Placing:
-    """Where client networks are: country from the places of the deployment, AS number from any database that has it."""
-
-    def __init__(self, bundle: Bundle, cache: Path) -> None:
-        """Nothing is opened before the first question."""
-        self._geography = bundle.geography
-        self._cache = cache
-        self._space: PlaceSpace | None = None
-        self._readers: tuple[maxminddb.Reader, ...] | None = None
-
-    def place(self, network: IPNetwork) -> Place:
-        """The place of a network's first address; nowhere if the databases cannot be read."""
-        try:
-            if self._space is None:
-                self._space = space_of(self._geography, self._cache)
-            place = self._space.find(network.network_address).place
-        except GtmError:
-            return Place()
-        if place.asn is not None:
-            return place
-        asn = self._asn(network)
-        return place if asn is None else replace(place, asn=asn)
-
-    def _asn(self, network: IPNetwork) -> int | None:
-        if self._readers is None:
-            self._readers = tuple(_opened(self._geography.databases))
-        for reader in self._readers:
-            with suppress(ValueError):  # an IPv6 address in a database of IPv4, or a record that makes no sense
-                found = facts_of(reader.get(network.network_address)).asn
-                if found is not None:
-                    return found
-        return None
-
-
-def _opened(databases: Iterable[Path]) -> Iterator[maxminddb.Reader]:
-    for path in databases:
-        with suppress(OSError, maxminddb.InvalidDatabaseError):  # the deployment's check has named it
-            yield maxminddb.open_database(path)

@@ -87,10 +87,10 @@ class RttSettings:
 class RttState:
     """What a node knows of round-trip times, for those who show it. Ages in seconds; None where there is nothing.
 
-    `networks` with any estimate, `warm` those with enough of them to decide by, the `regions` that were measured, and
-    the `nodes` that told of theirs; how many networks, ASs and countries prefer an order of regions by now, and when that
-    changed last. `samples` by source, probes that were `lost`, entries of files that were `ignored`, and the
-    `problems` of files, by path.
+    `networks` with any estimate, `warm` those with enough of them to decide by; the `regions` measured, and the `nodes`
+    that told of theirs; how many networks, ASs and countries prefer an order of regions by now, and when that changed
+    last. `samples` by source, probes that were `lost`, entries of files that were `ignored`, and the `problems` of
+    files, by path.
     """
 
     networks: int = 0

@@ -13,6 +13,7 @@ from gtm.decide.plan import decide
 from gtm.geo import tablefile
 from gtm.model.deployment import Deployment
 from gtm.model.errors import StoreError
+from gtm.model.health import Judgement
 from gtm.model.node import Identity
 from gtm.publish.dns import sealed
 from gtm.publish.dns.control import Control
@@ -116,7 +117,7 @@ def test_a_state_file_can_say_things_but_not_do_things(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (print, ("pwned",))
 
-    sealed.write(tmp_path / "facts", "facts", pickle.dumps(Evil()))
+    sealed.write(tmp_path / "facts", "facts", sealed.freeze(None)[:16] + pickle.dumps(Evil()))
     with pytest.raises(StoreError, match="asks for builtins.print"):
         Facts.load(tmp_path)
 
@@ -157,3 +158,11 @@ def test_the_identity_travels_with_the_table(publisher: Publisher, base: Base, t
     publish(publisher, base, 1)
     assert load(tmp_path).table.identity == Identity()
     assert isinstance(load_deployment(tmp_path, Manifest.load(tmp_path / "tables")), Deployment)
+
+
+def test_a_pickle_of_other_fields_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = memoryview(sealed.freeze(Judgement()))
+    assert sealed.thaw(frozen) == Judgement()
+    monkeypatch.setattr(sealed, "_shapes", lambda: b"0" * 16)
+    with pytest.raises(StoreError, match="written by another version of gtm"):
+        sealed.thaw(frozen)

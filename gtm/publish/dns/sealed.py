@@ -7,15 +7,19 @@ containers; quick, and tied to the Python version that the first line names) or 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import os
 import pickle
+import pkgutil
 import sys
 import tempfile
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gtm.model
 from gtm.model.errors import StoreError
 
 _PYTHON = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
@@ -79,8 +83,10 @@ class _ModelUnpickler(pickle.Unpickler):
 
 def thaw(payload: memoryview) -> Any:  # noqa: ANN401 - the caller knows what it froze
     """The model values in a payload. Raises StoreError for anything else."""
+    if bytes(payload[:_DIGEST_BYTES]) != _shapes():
+        raise StoreError("state file: written by another version of gtm")
     try:
-        return _ModelUnpickler(io.BytesIO(payload)).load()
+        return _ModelUnpickler(io.BytesIO(payload[_DIGEST_BYTES:])).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError) as error:
         raise StoreError(f"state file: {error}") from error
 
@@ -94,6 +100,20 @@ class _ModelPickler(pickle.Pickler):
 
 def freeze(value: object) -> bytes:
     """Model values as a payload."""
-    payload = io.BytesIO()
+    payload = io.BytesIO(_shapes())
+    payload.seek(0, io.SEEK_END)
     _ModelPickler(payload, protocol=5).dump(value)
     return payload.getvalue()
+
+
+@cache
+def _shapes() -> bytes:
+    """A digest of the fields of all model values: a pickle of others loads without complaint, and lacks some of them."""
+    shapes = []
+    for found in pkgutil.iter_modules(gtm.model.__path__):
+        module = importlib.import_module(f"{gtm.model.__name__}.{found.name}")
+        for name, kind in sorted(vars(module).items()):
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                names = (*getattr(kind, "__dataclass_fields__", ()), *getattr(kind, "_fields", ()))
+                shapes.append(f"{found.name}.{name}({','.join(names)})")
+    return digest("\n".join(shapes).encode())
