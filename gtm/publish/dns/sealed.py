@@ -108,7 +108,7 @@ def freeze(value: object) -> bytes:
 
 @cache
 def _shapes() -> bytes:
-    """A digest of the fields of all model values: a pickle of others loads without complaint, and lacks some of them."""
+    """A digest of the fields of all model values: a pickle of others loads without complaint but lacks some of them."""
     shapes = []
     for found in pkgutil.iter_modules(gtm.model.__path__):
         module = importlib.import_module(f"{gtm.model.__name__}.{found.name}")
