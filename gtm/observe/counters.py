@@ -11,10 +11,11 @@ LATE_S = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Totals since the start; only `running` also falls.
+    """Totals since the start; only `running` and `stale` also fall.
 
     `failed` by reason, our own faults (Reason.OURS) among them; `ours_detail` is the last of those in words. A start
     is late when it comes more than LATE_S after it was due; `delay_s` sums all delays and `delay_s_max` is the worst.
+    `stale` targets have had no result for too long now, and `stalled` counts how often one came to that.
     """
 
     started: int = 0
@@ -24,6 +25,8 @@ class Counters:
     late: int = 0
     delay_s: float = 0.0
     delay_s_max: float = 0.0
+    stale: int = 0
+    stalled: int = 0
     ours_detail: str = ""
 
     def start(self, delay_s: float) -> None:

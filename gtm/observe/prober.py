@@ -15,18 +15,22 @@ from gtm.model.health import Result
 from gtm.observe.counters import Counters
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared, prepare
-from gtm.observe.schedule import RATE_FRESH_PER_S, Schedule
+from gtm.observe.schedule import RATE_FRESH_PER_S, Pace, Schedule, spacing_s
 
 CONCURRENCY_MAX = 2000
 FILES_KEPT = 200  # descriptors left to the rest of the process
 TICK_S = 0.005
 STAMP_STEP_S = 1e-6
+STALE_AFTER = 3
+WATCH_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Entry:
     check: Check
     probe: Prepared
+    every_s: float
+    stale_s: float  # when it is stale, unless a result comes before
     task: asyncio.Task[None] | None = None
 
 
@@ -35,7 +39,9 @@ class Prober:
 
     Intervals are counted on the monotonic `clock`, so a step of the wall clock moves no probe; `wall` only stamps
     results, each later than the one before. Faults on this side (Reason.OURS) are counted and tried again, never
-    reported: they say nothing of a target. `random` spreads and jitters; give a seeded one for a repeatable schedule.
+    reported: they say nothing of a target. A target that has had no result for STALE_AFTER of its intervals, as long as
+    they are at its pace, is stale: `on_stale` is called in the loop with all that are, within about a second after that
+    has changed. `random` spreads and jitters; give a seeded one for a repeatable schedule.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Prober:
         targets: Mapping[Target, Check],
         on_result: Callable[[Target, Result], None],
         *,
+        on_stale: Callable[[frozenset[Target]], None] = lambda _targets: None,
         concurrency_max: int | None = None,
         random: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -51,12 +58,15 @@ class Prober:
     ) -> None:
         self.counters = Counters()
         self._on_result = on_result
+        self._on_stale = on_stale
         self._limit = concurrency_max or concurrency()
         self._clock = clock
         self._wall = wall
         self._prepare = prepare
         self._schedule = Schedule(random or Random().random)
         self._entries: dict[Target, _Entry] = {}
+        self._faults: dict[Target, str] = {}
+        self._stale: frozenset[Target] = frozenset()
         self._unseen: set[Target] = set()
         self._all_seen = asyncio.Event()
         self._wake = asyncio.Event()
@@ -64,9 +74,18 @@ class Prober:
         self._stamp_s = -math.inf
         self.update(targets)
 
+    @property
+    def faults(self) -> Mapping[Target, str]:
+        """Why targets could not be probed whose last attempt failed on this side."""
+        return self._faults
+
     async def run(self) -> None:
-        """Probe until cancelled; then every probe is cancelled too. Raises what `on_result` raises."""
+        """Probe until cancelled; then every probe is cancelled too. Raises what `on_result` and `on_stale` raise."""
+        started_s = self._clock()
+        for entry in self._entries.values():  # what was before this was not ours to watch
+            entry.stale_s = started_s + STALE_AFTER * entry.every_s
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
             while True:
                 self._wake.clear()
                 now_s = self._clock()
@@ -81,16 +100,31 @@ class Prober:
     def update(self, targets: Mapping[Target, Check]) -> None:
         """Probe these from now on: what did not change keeps its schedule, what is new or changed is probed at once."""
         for target in [t for t, entry in self._entries.items() if targets.get(t) != entry.check]:
+            self._faults.pop(target, None)
             task = self._entries.pop(target).task
             if task is not None:
                 task.cancel()
-        fresh = self._schedule.replace(targets, self._clock())
+        now_s = self._clock()
+        fresh = self._schedule.replace(targets, now_s)
         for target in fresh:
             check = targets[target]
-            self._entries[target] = _Entry(check=check, probe=self._prepare(target, check))
+            every_s = spacing_s(check.cadence, self._schedule.pace_of(target))
+            stale_s = now_s + STALE_AFTER * every_s
+            probe = self._prepare(target, check)
+            self._entries[target] = _Entry(check=check, probe=probe, every_s=every_s, stale_s=stale_s)
         self._unseen = (self._unseen & targets.keys()) | fresh
         self._note_seen()
         self._wake.set()
+
+    def pace(self, targets: Mapping[Target, Pace]) -> None:
+        """Probe these at another pace from now on. New targets begin STEADY; one whose check changes keeps its pace."""
+        now_s = self._clock()
+        for target, every_s in self._schedule.pace(targets, now_s).items():
+            entry = self._entries[target]
+            stale_s = now_s + STALE_AFTER * every_s
+            entry.stale_s = min(entry.stale_s, stale_s) if every_s < entry.every_s else max(entry.stale_s, stale_s)
+            entry.every_s = every_s
+        self._wake_before(self._schedule.wake_s())
 
     async def first_round(self, timeout_s: float | None = None) -> bool:
         """Whether every target has had a result; waits for it, at most `timeout_s` (by default what it can take)."""
@@ -109,8 +143,12 @@ class Prober:
         self.counters.end(outcome)
         now_s = self._clock()
         if outcome.reason is Reason.OURS:
+            self._faults[target] = outcome.detail
             self._wake_before(self._schedule.retry(target, now_s))
             return
+        entry.stale_s = now_s + STALE_AFTER * entry.every_s
+        if self._faults:
+            self._faults.pop(target, None)
         self._wake_before(self._schedule.done(target, now_s))
         self._unseen.discard(target)
         self._on_result(target, self._result(outcome))
@@ -119,7 +157,30 @@ class Prober:
     def _result(self, outcome: Outcome) -> Result:
         """The outcome, stamped. A wall clock that is set back must not make new results look older than old ones."""
         self._stamp_s = max(self._wall(), self._stamp_s + STAMP_STEP_S)
-        return Result(at_s=self._stamp_s, ok=outcome.ok, took_s=outcome.took_s, detail=outcome.detail)
+        return Result(
+            at_s=self._stamp_s,
+            ok=outcome.ok,
+            took_s=outcome.took_s,
+            detail=outcome.detail if outcome.poor is None else f"{outcome.detail}: {outcome.poor}",
+            poor=outcome.poor is not None,
+            phases=outcome.phases,
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._look()
+
+    def _look(self) -> None:
+        """Find the stale ones: one comparison for each target, 0.4 ms for 10,000."""
+        now_s = self._clock()
+        stale = frozenset([target for target, entry in self._entries.items() if entry.stale_s <= now_s])
+        if stale == self._stale:
+            return
+        self.counters.stale = len(stale)
+        self.counters.stalled += len(stale - self._stale)
+        self._stale = stale
+        self._on_stale(stale)
 
     def _freed(self, _task: asyncio.Task[None]) -> None:
         if self.counters.running >= self._limit:

@@ -6,40 +6,64 @@ import heapq
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
-from gtm.model.check import Check, Target
+from gtm.model.check import Cadence, Check, Target
 
 RATE_FRESH_PER_S = 2000.0
 BURST_MAX = 20
 RETRY_S = 1.0
 
 
-@dataclass(slots=True, kw_only=True)
+class Pace(Enum):
+    """How far apart a target's probes are: its interval, or closer, or farther, as far as its cadence says how far."""
+
+    STEADY = "steady"
+    FAST = "fast"
+    IDLE = "idle"
+
+
+def spacing_s(cadence: Cadence, pace: Pace) -> float:
+    """The seconds between two probes of a target at some pace; a cadence without the pace keeps its interval."""
+    at_pace_s = {Pace.STEADY: None, Pace.FAST: cadence.fast_s, Pace.IDLE: cadence.idle_s}[pace]
+    return cadence.interval_s if at_pace_s is None else at_pace_s
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Slot:
+    """A target's turn: `due_s` is the next one, or where it is out (`ticket` 0), the one that it was taken for.
+
+    `every_s` are the seconds from turn to turn at its pace, `gap_s` those to the turn after the next one if they are
+    others, `since_s` the turn before the next one, which is None before the first and where that one failed on us.
+    """
+
     check: Check
+    pace: Pace
+    every_s: float
     due_s: float
     gap_s: float | None
-    ticket: int
+    since_s: float | None = None
+    ticket: int = 0
 
 
 class Schedule:
     """The targets and when each is due.
 
     A target is due at most its interval after it was due last, earlier by up to `jitter` of it, so a failure is seen
-    within fall x interval + timeout. The probes of a round are spread evenly over the interval. Starts are paced:
-    never more than BURST_MAX at once, nor over time more than RATE_FRESH_PER_S, at which new targets begin, and twice
-    the steady rate, whatever became due meanwhile. A target that was taken is not due again until it is given back.
-    `random` gives numbers from 0 up to 1.
+    within fall x interval + timeout. The probes of a round are spread evenly over the interval, also after many targets
+    changed their pace together. Starts are paced: never more than BURST_MAX at once, nor over time more than
+    RATE_FRESH_PER_S, at which new targets begin, and twice the usual rate, whatever became due meanwhile. One that
+    was taken is not due again until it is given back. `random` gives numbers from 0 up to 1.
     """
 
-    __slots__ = ("_clear_s", "_heap", "_pace_s", "_random", "_slots", "_ticket")
+    __slots__ = ("_clear_s", "_heap", "_random", "_rate_per_s", "_slots", "_ticket")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._slots: dict[Target, _Slot] = {}
         self._heap: list[tuple[float, int, Target]] = []
         self._ticket = 0
-        self._pace_s = 1 / RATE_FRESH_PER_S
+        self._rate_per_s = 0.0
         self._clear_s = -math.inf  # when the starts made so far would have happened at an even pace
 
     def replace(self, targets: Mapping[Target, Check], now_s: float) -> frozenset[Target]:
@@ -49,15 +73,69 @@ class Schedule:
             del self._slots[target]
         for index, target in enumerate(fresh):
             check = targets[target]
-            # The second probe comes after a part of the interval, a different one for each: from then on the round
-            # is spread, however quickly the first one went.
-            gap_s = check.cadence.interval_s * (index + self._random()) / len(fresh)
-            self._slots[target] = _Slot(check=check, due_s=now_s, gap_s=gap_s, ticket=0)
+            before = self._slots.get(target)
+            pace = Pace.STEADY if before is None else before.pace
+            every_s = spacing_s(check.cadence, pace)
+            # The second probe comes after a part of the gap, a different one for each: from then on the round is
+            # spread, however quickly the first one went.
+            second_s = every_s * (index + self._random()) / len(fresh)
+            self._slots[target] = _Slot(check=check, pace=pace, every_s=every_s, due_s=now_s, gap_s=second_s)
             self._queue(target, now_s + index / RATE_FRESH_PER_S)
-        steady_per_s = sum(1 / slot.check.cadence.interval_s for slot in self._slots.values())
-        self._pace_s = 1 / (RATE_FRESH_PER_S + 2 * steady_per_s)
+        self._rate_per_s = sum(1 / slot.every_s for slot in self._slots.values())
         self._sweep()
         return frozenset(fresh)
+
+    def pace(self, targets: Mapping[Target, Pace], now_s: float) -> dict[Target, float]:
+        """Set the pace of targets; the seconds between probes of those for which these are others now.
+
+        A target that is to be probed more often is due at most its new gap after its last turn, at once if that is
+        over. One that is to be probed less often waits longer from now on. Targets that are not here are left out.
+        """
+        changed = [(target, slot, pace) for target, pace in targets.items() if (slot := self._slots.get(target))]
+        changed = [(target, slot, pace) for target, slot, pace in changed if slot.pace is not pace]
+        gaps_s: dict[Target, float] = {}
+        for index, (target, slot, pace) in enumerate(changed):
+            slot.pace = pace
+            was_s, slot.every_s = slot.every_s, spacing_s(slot.check.cadence, pace)
+            if slot.every_s == was_s:
+                continue
+            gaps_s[target] = slot.every_s
+            self._rate_per_s += 1 / slot.every_s - 1 / was_s
+            self._move(target, slot, was_s, now_s, (index + self._random()) / len(changed))
+        if len(self._heap) > 2 * len(self._slots) + BURST_MAX:
+            self._sweep()
+        return gaps_s
+
+    def pace_of(self, target: Target) -> Pace:
+        """The pace of a target that is here."""
+        return self._slots[target].pace
+
+    def _move(self, target: Target, slot: _Slot, was_s: float, now_s: float, share: float) -> None:
+        """Bring the next turn in line with a gap that was `was_s`; `share` is where in its round a target is put.
+
+        Many targets may change their pace together: those that become due at once, or all closer together than
+        they should be, are spread again by a gap of their own, once.
+        """
+        if slot.every_s > was_s:
+            self._later(target, slot, now_s, was_s + share * (slot.every_s - was_s))
+        else:
+            self._sooner(target, slot, now_s, share * slot.every_s)
+
+    def _later(self, target: Target, slot: _Slot, now_s: float, gap_s: float) -> None:
+        if slot.ticket and slot.since_s is not None and slot.due_s > now_s:
+            self._queue(target, max(slot.due_s, slot.since_s + gap_s))
+        else:
+            slot.gap_s = gap_s
+
+    def _sooner(self, target: Target, slot: _Slot, now_s: float, gap_s: float) -> None:
+        if slot.ticket and slot.since_s is not None:
+            due_s = slot.since_s + self._jittered_s(slot)
+            if due_s < slot.due_s:
+                self._queue(target, max(due_s, now_s))
+            if due_s > now_s:
+                slot.gap_s = None
+                return
+        slot.gap_s = gap_s
 
     def take(self, now_s: float, room: int) -> list[tuple[Target, float]]:
         """At most `room` targets that may start now, each with the time it was due; they are out until given back."""
@@ -67,23 +145,24 @@ class Schedule:
             if due_s > now_s or self._clear_s - self._slack_s() > now_s:
                 break
             heapq.heappop(self._heap)
-            self._slots[target].ticket = 0
-            self._clear_s = max(self._clear_s, now_s) + self._pace_s
+            slot = self._slots[target]
+            slot.ticket, slot.since_s = 0, due_s
+            self._clear_s = max(self._clear_s, now_s) + self._pace_s()
             taken.append((target, due_s))
         return taken
 
     def done(self, target: Target, now_s: float) -> float:
         """Give a target back after its probe; the time at which it is due again (never while it was out)."""
         slot = self._slots[target]
-        cadence = slot.check.cadence
-        gap_s = slot.gap_s if slot.gap_s is not None else cadence.interval_s * (1 - cadence.jitter * self._random())
+        gap_s = self._jittered_s(slot) if slot.gap_s is None else slot.gap_s
         slot.gap_s = None
         return self._queue(target, max(slot.due_s + gap_s, now_s))
 
     def retry(self, target: Target, now_s: float) -> float:
         """Give a target back whose probe could not be made; it is due again soon, its round is not over."""
         slot = self._slots[target]
-        return self._queue(target, now_s + min(RETRY_S, slot.check.cadence.interval_s))
+        slot.since_s = None
+        return self._queue(target, now_s + min(RETRY_S, slot.every_s))
 
     def wake_s(self) -> float:
         """When `take` may next have something; infinity when nothing is waiting."""
@@ -93,6 +172,9 @@ class Schedule:
     def _check(self, target: Target) -> Check | None:
         slot = self._slots.get(target)
         return None if slot is None else slot.check
+
+    def _jittered_s(self, slot: _Slot) -> float:
+        return slot.every_s * (1 - slot.check.cadence.jitter * self._random())
 
     def _queue(self, target: Target, due_s: float) -> float:
         self._ticket += 1
@@ -116,5 +198,8 @@ class Schedule:
         heapq.heapify(current)
         self._heap = current
 
+    def _pace_s(self) -> float:
+        return 1 / (RATE_FRESH_PER_S + 2 * self._rate_per_s)
+
     def _slack_s(self) -> float:
-        return (BURST_MAX - 1) * self._pace_s
+        return (BURST_MAX - 1) * self._pace_s()

@@ -13,10 +13,11 @@ from typing import TypeVar
 import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Target, TcpProbe
-from gtm.model.health import Result
+from gtm.model.health import Phases, Result
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared
 from gtm.observe.prober import CONCURRENCY_MAX, Prober, concurrency
+from gtm.observe.schedule import Pace
 from tests.observe.peers import says, serving
 
 T = TypeVar("T")
@@ -67,11 +68,13 @@ class World:
         self.running: dict[Target, int] = {}
         self.running_max = 0
         self.cancelled: list[Target] = []
+        self.stale: list[tuple[float, frozenset[Target]]] = []
         self.wall_s = 1.7e9
         self.loop = asyncio.get_running_loop()
         self.prober = Prober(
             self.targets,
             self.note,
+            on_stale=lambda stale: self.stale.append((self.loop.time(), stale)),
             random=Random(7).random,
             clock=self.loop.time,
             wall=lambda: self.wall_s,
@@ -290,6 +293,113 @@ def test_update_makes_the_first_round_wait_for_new_targets() -> None:
         assert new in {target for _, target, _ in world.results}
         running.cancel()
         await asyncio.wait([running])
+
+    run(go())
+
+
+def test_a_target_without_a_result_for_three_intervals_is_stale_until_it_has_one() -> None:
+    async def go() -> None:
+        world = World(count=3)
+        first, *_ = world.targets
+        world.outcome = lambda target: OURS if target == first and world.loop.time() < 1100 else GOOD
+        await world.for_s(150)
+        (since_s, stale), (until_s, none) = world.stale
+        assert (stale, none) == (frozenset({first}), frozenset())
+        assert 1030 <= since_s <= 1031.1
+        assert 1100 <= until_s <= 1102.2
+        assert world.prober.counters.stale == 0
+        assert world.prober.counters.stalled == 1
+
+    run(go())
+
+
+def test_intervals_of_staleness_are_those_of_the_pace() -> None:
+    async def go() -> None:
+        world = World(count=3, cadence=Cadence(fast_s=1.0, timeout_s=1.0, idle_s=100.0))
+        fast, idle, steady = world.targets
+        world.prober.pace({fast: Pace.FAST, idle: Pace.IDLE})
+        world.outcome = lambda _target: GOOD if world.loop.time() < 1200 else OURS
+        await world.for_s(600)
+        since_s = {target: min(at for at, stale in world.stale if target in stale) for target in world.targets}
+        last_s = {target: max(at for at, seen, _ in world.results if seen == target) for target in world.targets}
+        for target, every_s in ((fast, 1.0), (idle, 100.0), (steady, 10.0)):
+            assert 3 * every_s <= since_s[target] - last_s[target] <= 3 * every_s + 1.1
+
+    run(go())
+
+
+def test_leaving_idle_makes_nothing_stale_that_is_probed_now() -> None:
+    async def go() -> None:
+        world = World(count=100, cadence=Cadence(interval_s=1.0, timeout_s=0.5, idle_s=100.0))
+        world.prober.pace(dict.fromkeys(world.targets, Pace.IDLE))
+        await world.for_s(601, then=lambda: world.prober.pace(dict.fromkeys(world.targets, Pace.STEADY)))
+        assert world.stale == []
+
+    run(go())
+
+
+def test_a_hanging_probe_and_one_that_waits_for_room_are_stale() -> None:
+    async def go() -> None:
+        world = World(count=2, concurrency_max=1)
+        world.took_s = lambda _target: 1e6
+        await world.for_s(40)
+        assert [stale for _, stale in world.stale] == [frozenset(world.targets)]
+
+    run(go())
+
+
+def test_what_was_before_the_run_makes_nothing_stale_and_a_target_that_is_gone_is_not_stale() -> None:
+    async def go() -> None:
+        world = World(count=2)
+        first, second = world.targets
+        await asyncio.sleep(1000)
+        world.outcome = lambda target: OURS if target == first else GOOD
+        await world.for_s(100, then=lambda: world.prober.update({second: world.check}))
+        assert [stale for _, stale in world.stale] == [{first}, frozenset()]
+        assert world.stale[0][0] >= 2030
+
+    run(go())
+
+
+def test_faults_are_those_of_targets_whose_last_attempt_failed_on_us() -> None:
+    async def go() -> None:
+        world = World(count=3)
+        first, second, third = world.targets
+        world.outcome = lambda target: OURS if target != third else GOOD
+        await world.for_s(5)
+        assert dict(world.prober.faults) == {first: "Too many open files", second: "Too many open files"}
+        world.prober.update(dict.fromkeys((first, third), world.check))
+        assert set(world.prober.faults) == {first}
+        world.outcome = lambda _target: BAD
+        await world.for_s(5)
+        assert dict(world.prober.faults) == {}
+
+    run(go())
+
+
+def test_a_fast_target_is_probed_at_its_fast_interval_at_once() -> None:
+    async def go() -> None:
+        world = World(count=2, cadence=Cadence(interval_s=100.0, jitter=0.0, fast_s=1.0, timeout_s=1.0))
+        first, second = world.targets
+        await world.for_s(400, then=lambda: world.prober.pace({first: Pace.FAST}))
+        times = [at for at, target in world.starts if target == first and at >= 1200]
+        assert times[0] <= 1200.1
+        assert 199 <= len(times) <= 202
+        assert len([at for at, target in world.starts if target == second and at >= 1200]) == 2
+
+    run(go())
+
+
+def test_a_poor_result_says_why_and_phases_are_kept() -> None:
+    async def go() -> None:
+        world = World(count=1)
+        phases = Phases(connect_s=0.001, first_byte_s=0.002)
+        poor = Outcome(reason=Reason.OK, detail="200 in 3 ms", took_s=0.003, poor="status 203", phases=phases)
+        world.outcome = lambda _target: poor
+        await world.for_s(0.5)
+        ((_, _, result),) = world.results
+        assert (result.ok, result.poor, result.phases) == (True, True, phases)
+        assert result.detail == "200 in 3 ms: status 203"
 
     run(go())
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm.model.check import Cadence, Check, Target, TcpProbe
-from gtm.observe.schedule import BURST_MAX, RATE_FRESH_PER_S, RETRY_S, Schedule
+from gtm.observe.schedule import BURST_MAX, RATE_FRESH_PER_S, RETRY_S, Pace, Schedule
 
 
 def check(interval_s: float = 10.0, jitter: float = 0.1, name: str = "tcp") -> Check:
@@ -166,3 +166,126 @@ def test_replacing_again_and_again_keeps_no_rubbish() -> None:
     for turn in range(200):
         made.replace(targets(50, check(10.0 + turn)), float(turn))
     assert len(made._heap) == 50
+
+
+PACED = Cadence(interval_s=10.0, timeout_s=1.0, jitter=0.1, fast_s=1.0, idle_s=60.0)
+
+
+def paced(count: int, cadence: Cadence = PACED) -> dict[Target, Check]:
+    return targets(count, Check(name="tcp", probe=TcpProbe(port=1), cadence=cadence))
+
+
+def test_a_fast_target_is_due_at_most_its_fast_interval_after_its_last_turn() -> None:
+    made = schedule(paced(1))
+    starts(made, 25)
+    (target,) = paced(1)
+    last_s = max(at for at, _ in starts(schedule(paced(1)), 25))
+    assert made.pace({target: Pace.FAST}, 25.0) == {target: 1.0}
+    assert made.wake_s() == max(25.0, made.wake_s()) <= max(25.0, last_s + 1.0)
+    seen = [at for at, _ in starts(made, 45)]
+    assert all(gap <= 1.001 for gap in [b - a for a, b in pairwise(seen)])
+    assert len(seen) >= 20
+
+
+def test_an_idle_target_waits_and_one_that_is_asked_about_again_is_due_by_its_interval() -> None:
+    made = schedule(paced(1))
+    (target,) = paced(1)
+    last_s = starts(made, 25)[-1][0]
+    made.pace({target: Pace.IDLE}, 25.0)
+    times = [at for at, _ in starts(made, 400)]
+    assert all(54 - 0.001 <= gap <= 60.001 for gap in [b - a for a, b in pairwise(times)])
+    assert last_s + 9 <= times[0] <= last_s + 60.001
+    made.pace({target: Pace.STEADY}, 400.0)
+    assert 400 <= made.wake_s() <= max(400.0, times[-1] + 10)
+
+
+def test_a_pace_that_the_cadence_does_not_have_changes_nothing() -> None:
+    made, same = schedule(targets(20)), schedule(targets(20))
+    starts(made, 25)
+    starts(same, 25)
+    for pace in (Pace.FAST, Pace.IDLE, Pace.FAST, Pace.STEADY):
+        assert made.pace(dict.fromkeys(targets(20), pace), 25.0) == {}
+    assert starts(made, 100) == starts(same, 100)
+
+
+def test_a_pace_is_kept_by_a_target_whose_check_changes_and_forgotten_with_one_that_goes() -> None:
+    made = schedule(paced(2))
+    stays, goes = paced(2)
+    made.pace({stays: Pace.FAST, goes: Pace.FAST}, 0.0)
+    made.replace({stays: check(20.0)}, 1.0)
+    made.replace(paced(2), 2.0)
+    assert (made.pace_of(stays), made.pace_of(goes)) == (Pace.FAST, Pace.STEADY)
+    assert made.pace({Target(check="other", address=IPv4Address("127.0.0.1")): Pace.FAST}, 2.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gap_s"),
+    [
+        (Pace.STEADY, Pace.IDLE, 60.0),
+        (Pace.IDLE, Pace.STEADY, 10.0),
+        (Pace.FAST, Pace.STEADY, 10.0),
+        (Pace.STEADY, Pace.FAST, 1.0),
+        (Pace.IDLE, Pace.FAST, 1.0),
+        (Pace.FAST, Pace.IDLE, 60.0),
+    ],
+)
+def test_many_that_change_their_pace_together_stay_spread_and_never_burst(
+    before: Pace, after: Pace, gap_s: float
+) -> None:
+    wanted = paced(1000)
+    made = schedule(wanted)
+    made.pace(dict.fromkeys(wanted, before), 0.0)
+    starts(made, 300)
+    made.pace(dict.fromkeys(wanted, after), 300.0)
+    first = starts(made, 300 + gap_s + 1)
+    assert {target for _, target in first} == set(wanted)
+    allowed = (RATE_FRESH_PER_S + 2 * 1000 / min(gap_s, 10.0)) * 0.05 + BURST_MAX + 1
+    slots: dict[int, int] = {}
+    for at, _ in first:
+        slots[int(at / 0.05)] = slots.get(int(at / 0.05), 0) + 1
+    assert max(slots.values()) <= allowed
+    later = [at for at, _ in starts(made, 301 + 3 * gap_s)]
+    tenths = [0] * 10
+    for at in later:
+        if at >= 301 + 2 * gap_s:
+            tenths[min(9, int((at - 301 - 2 * gap_s) / gap_s * 10))] += 1
+    assert sum(tenths) == pytest.approx(1000, rel=0.15)
+    assert max(tenths) <= 2 * 1000 / 10
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0.01, 30), st.sampled_from(Pace)), min_size=1, max_size=12),
+    seed=st.integers(0, 99), jitter=st.floats(0, 0.5), took_s=st.floats(0, 0.9),
+)  # fmt: skip
+def test_whatever_the_changes_a_target_waits_no_longer_than_its_pace_says(
+    steps: list[tuple[float, Pace]], seed: int, jitter: float, took_s: float
+) -> None:
+    cadence = Cadence(interval_s=5.0, timeout_s=0.9, jitter=jitter, fast_s=1.0, idle_s=20.0)
+    wanted = paced(5, cadence)
+    made = schedule(wanted, seed=seed)
+    now_s, out = 0.0, dict.fromkeys(wanted, 0.0)
+    last_s: dict[Target, float] = {}
+    for wait_s, pace in steps:
+        made.pace(dict.fromkeys(wanted, pace), now_s)
+        every_s = {Pace.STEADY: 5.0, Pace.FAST: 1.0, Pace.IDLE: 20.0}[pace]
+        changed_s, until_s = now_s, now_s + wait_s
+        out = {}
+        while (now_s := max(now_s + 1e-6, min(made.wake_s(), *out.values(), until_s))) < until_s:
+            for target in [target for target, end_s in out.items() if end_s <= now_s]:
+                del out[target]
+                made.done(target, now_s)
+            for target, _ in made.take(now_s, 100):
+                assert now_s - last_s.get(target, now_s) <= max(every_s, changed_s - last_s.get(target, now_s)) + 0.02
+                last_s[target] = now_s
+                out[target] = now_s + took_s
+        for target in out:
+            made.done(target, max(now_s, out[target]))
+
+
+def test_changing_the_pace_again_and_again_keeps_no_rubbish() -> None:
+    wanted = paced(50)
+    made = schedule(wanted)
+    starts(made, 25)
+    for turn in range(1000):
+        made.pace(dict.fromkeys(wanted, Pace.FAST if turn % 2 else Pace.IDLE), 25.0)
+    assert len(made._heap) <= 200
