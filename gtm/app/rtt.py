@@ -1,13 +1,14 @@
 """A node's round-trip times while it runs: its own estimates, those that other nodes told, and what follows from both.
 
-Nothing here waits or works in threads. `tick` costs some 2 s of CPU for 50,000 networks of which all changed, so call
-it in a thread where networks are many: `asyncio.to_thread(keeper.tick, now_s)`; it works on copies.
+`tick` and `save` may run in a thread beside everything else, and should where networks are many: they copy under a lock
+and work on the copy.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from gtm.publish.dns.sealed import replace as replace_file
 
 FILE = "rtt"  # in the state folder
 TICK_S = 30.0
+POST_S = 30.0  # other nodes are told at most this often
 NODES_MAX = 256
 _MAGIC = b"GTMRTS1\0"
 _FILE_MAX = 256_000_000
@@ -73,14 +75,18 @@ class RttKeeper:
         self._ticked_s: float | None = None
         self._changed_at_s: float | None = None
         self._unposted = False
+        self._posted_s: float | None = None
+        self._lock = threading.Lock()  # of self._own
         self._levels = Levels(networks={}, asns={}, countries={})
 
     def configure(self, settings: RttSettings, node_region: str | None = None) -> None:
         """Go on with other settings; networks of other widths are forgotten."""
-        if (settings.prefix4, settings.prefix6) != (self.settings.prefix4, self.settings.prefix6):
-            self._own, self._heard, self._unposted = Estimates(), {}, True
-        self.settings, self.node_region = settings, node_region
-        self._own.bound(settings.networks_max)
+        same = (settings.prefix4, settings.prefix6) == (self.settings.prefix4, self.settings.prefix6)
+        with self._lock:
+            self.settings, self.node_region = settings, node_region
+            if not same:
+                self._own, self._heard, self._unposted = Estimates(), {}, True
+            self._own.bound(settings.networks_max)
         self._ticked_s = None
 
     def relocated(self, place_of: Callable[[IPNetwork], Place]) -> None:
@@ -94,10 +100,11 @@ class RttKeeper:
 
         After a restart a file is read again: what is not newer than what was saved counts no second time.
         """
-        wanted = [one for one in samples if self._fits(one.network) and not self._repeated(one)]
-        if wanted:
-            self._own.add(wanted, self.settings, self._clock())
-            self._unposted = True
+        with self._lock:
+            wanted = [one for one in samples if self._fits(one.network) and not self._repeated(one)]
+            if wanted:
+                self._own.add(wanted, self.settings, self._clock())
+                self._unposted = True
 
     def _fits(self, network: IPNetwork) -> bool:
         return network.prefixlen == (self.settings.prefix4 if network.version == 4 else self.settings.prefix6)
@@ -109,11 +116,16 @@ class RttKeeper:
         return known is not None and sample.at_s <= known.at_s
 
     def own(self) -> bytes | None:
-        """What to tell other nodes; None where nothing was measured since it was asked last."""
-        if not self._unposted:
+        """What to tell other nodes; None where nothing was measured since they were told, or that was just now."""
+        now_s = self._clock()
+        if not self._unposted or (self._posted_s is not None and 0 <= now_s - self._posted_s < POST_S):
             return None
-        self._unposted = False
-        return dump(self._own.networks)
+        self._unposted, self._posted_s = False, now_s
+        return dump(self._copy())
+
+    def _copy(self) -> dict[IPNetwork, dict[str, Estimate]]:
+        with self._lock:
+            return {network: dict(regions) for network, regions in self._own.networks.items()}
 
     def heard(self, node: str, payload: bytes) -> None:
         """Take what another node told, in place of what it told before; no octets: it is gone. Raises PeerError."""
@@ -137,7 +149,8 @@ class RttKeeper:
             return None
         self._ticked_s = now_s
         settings = self.settings
-        self._own.forget(settings.age_max_s, now_s)
+        with self._lock:
+            self._own.forget(settings.age_max_s, now_s)
         known = self._together()
         self._levels = levels(known, self._place, settings, now_s)
         found = prefer(self.preferences, self._levels, settings, now_s)
@@ -147,10 +160,7 @@ class RttKeeper:
         return found
 
     def _together(self) -> dict[IPNetwork, dict[str, Estimate]]:
-        tables = [
-            {network: dict(regions) for network, regions in list(self._own.networks.items())},
-            *(told for _, told in list(self._heard.values())),
-        ]
+        tables = [self._copy(), *(told for _, told in tuple(self._heard.values()))]
         whole = Estimates(tables[0] if len(tables) == 1 else merged(tables))
         whole.bound(self.settings.networks_max)
         return whole.networks
@@ -189,8 +199,8 @@ class RttKeeper:
         """Write everything to a file, whole or not at all. Raises StoreError."""
         kept = Kept(
             saved_at_s=self._clock(),
-            own=self._own.networks,
-            heard={node: told for node, (_, told) in self._heard.items()},
+            own=self._copy(),
+            heard={node: told for node, (_, told) in tuple(self._heard.items())},
             preferences=self.preferences,
             areas=dict((*self._levels.asns.items(), *self._levels.countries.items())),
         )

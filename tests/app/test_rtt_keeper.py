@@ -248,6 +248,11 @@ def test_nodes_learn_from_each_other_what_each_measures_from_its_own_region() ->
     told = west.own()
     assert told is not None
     assert west.own() is None, "nothing new"
+    west.add(samples({"us-west": 90}, clock.now_s, count=1))
+    assert west.own() is None, "told just now"
+    clock.now_s += 30
+    assert west.own() is not None
+    clock.now_s -= 30
     east.heard("west", told)
     found = east.tick(clock.now_s + 30)
     assert found is not None
