@@ -64,6 +64,10 @@ class Attempt:
         """Have something closed at the end, however that comes."""
         self._closing.append(thing)
 
+    def let_go(self, thing: Closable) -> None:
+        """Leave something open after all, for the next run; it is somebody else's to close."""
+        self._closing.remove(thing)
+
     def close(self) -> None:
         """Close what was opened."""
         while self._closing:

@@ -52,8 +52,7 @@ class GrpcAsk:
 
     async def __call__(self, attempt: Attempt) -> str:
         """SERVING. Raises ProbeFault for all else."""
-        stream = await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
-        session = Session(attempt, stream)
+        session = await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
         await session.ask(self._headers, self._message)
         while not session.ended:
             await session.advance()

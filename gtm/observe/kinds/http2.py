@@ -10,21 +10,24 @@ from gtm.observe.connection import Connection
 from gtm.observe.kinds.session import Session
 from gtm.observe.outcome import ProbeFault, Reason
 from gtm.observe.secured import HTTP_2, secured
-from gtm.observe.stream import Stream
 from gtm.observe.verdict import Verdict
 
 _OF_HTTP_1 = frozenset({"host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
 
 class Http2Ask:
-    """Asks over a connection of its own, as far as the verdict needs. Raises ValueError for what cannot be sent."""
+    """Asks as far as the verdict needs; with `reuse` to the end of the answer, and again on the same connection.
 
-    __slots__ = ("_headers", "_name", "_probe", "_target", "_verdict")
+    Raises ValueError for what cannot be sent.
+    """
+
+    __slots__ = ("_headers", "_kept", "_name", "_probe", "_target", "_verdict")
 
     def __init__(self, target: Target, probe: HttpProbe) -> None:
         self._target = target
         self._probe = probe
         self._verdict = Verdict(probe)
+        self._kept: Session | None = None
         self._name = request.server_name(probe, target)
         fields = [(name.lower(), value) for name, value in request.fields(probe, target)]
         self._headers = (
@@ -37,8 +40,23 @@ class Http2Ask:
 
     async def __call__(self, attempt: Attempt) -> str:
         """The status. Raises ProbeFault."""
-        stream = await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
-        session = Session(attempt, stream)
+        session, self._kept = self._kept, None
+        if session is not None:
+            session.renew(attempt)
+            if self._probe.tls is not None and self._probe.tls.expires_s is not None:
+                session.note_certificate(self._probe.tls.expires_s)
+            try:
+                return await self._over(session, attempt)
+            except ProbeFault as fault:
+                if fault.reason is not Reason.CLOSED or session.status:
+                    raise
+            attempt.doing = "connecting"  # the server was tired of the old connection: that says nothing of its health
+        return await self._over(await self._opened(attempt), attempt)
+
+    async def _opened(self, attempt: Attempt) -> Session:
+        return await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
+
+    async def _over(self, session: Session, attempt: Attempt) -> str:
         await session.ask(self._headers)
         while not session.status:
             await session.advance()
@@ -46,17 +64,27 @@ class Http2Ask:
             while not session.ended:
                 await session.advance()
             self._verdict.body(attempt, bytes(session.body))
+        if self._probe.reuse:
+            await self._keep(session)
         return str(session.status)
 
+    async def _keep(self, session: Session) -> None:
+        """Keep the connection for the next run, if the answer ends well."""
+        while not session.ended:
+            await session.advance()
+        if session.fit:
+            session.let_go()
+            self._kept = session
 
-async def opened(attempt: Attempt, address: IPAddress, port: int, settings: Tls | None, name: str) -> Stream:
-    """A stream on which HTTP/2 may be spoken at once; `name` must be in the certificate. Raises ProbeFault."""
+
+async def opened(attempt: Attempt, address: IPAddress, port: int, settings: Tls | None, name: str) -> Session:
+    """A session on a new connection; `name` must be in the certificate. Raises ProbeFault."""
     connection = Connection(attempt, address)
     await connection.connect(address, port)
     attempt.connect_s = attempt.lap_s()
     if settings is None:
-        return connection
+        return Session(connection, connection)
     stream = await secured(connection, address, port, settings=settings, name=name, alpn=HTTP_2)
     if stream.channel.alpn != HTTP_2[0]:
         raise ProbeFault(Reason.PROTOCOL, "the server does not offer HTTP/2 (ALPN)")
-    return stream
+    return Session(connection, stream)

@@ -13,10 +13,12 @@ import h2.exceptions
 import h2.settings
 
 from gtm.observe.attempt import Attempt
+from gtm.observe.connection import Connection
 from gtm.observe.kinds.words import excerpt
 from gtm.observe.outcome import ProbeFault, Reason
 from gtm.observe.response import BODY_MAX_BYTES
-from gtm.observe.stream import Stream
+from gtm.observe.stream import Stream, TlsStream
+from gtm.observe.tls import ends_within
 
 RECEIVED_MAX_BYTES = 1 << 20
 FRAME_MAX_BYTES = 16384  # SETTINGS_MAX_FRAME_SIZE as we leave it
@@ -28,36 +30,60 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Session:
-    """A connection for one request: `ask` it, then `advance` until what is wanted of the answer is there.
+    """A connection for one request at a time: `ask`, then `advance` until what is wanted of the answer is there.
 
     `status` is 0 until the headers have come; `headers` and `trailers` are by lower-case name, the last of a name
-    counts; `body` is its first BODY_MAX_BYTES; `ended`: nothing more comes. All but plain attributes raise ProbeFault.
+    counts; `body` is its first BODY_MAX_BYTES; `ended`: nothing more is wanted; `fit`: the answer is whole and another
+    request may follow it. All but plain attributes raise ProbeFault.
     """
 
     __slots__ = (
-        "_attempt", "_buffer", "_h2", "_id", "_received", "_stream", "body", "ended", "headers", "status", "trailers",
+        "_attempt", "_buffer", "_closing", "_connection", "_h2", "_id", "_received", "_stream", "body", "ended", "fit",
+        "headers", "status", "trailers",
     )  # fmt: skip
 
-    def __init__(self, attempt: Attempt, stream: Stream) -> None:
-        self._attempt = attempt
+    def __init__(self, connection: Connection, stream: Stream) -> None:
+        """Speak over `stream`, which is the connection itself or TLS on it."""
+        self._attempt = connection.attempt
+        self._connection = connection
         self._stream = stream
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self._h2.local_settings[h2.settings.SettingCodes.ENABLE_PUSH] = 0
+        self._h2.initiate_connection()
         self._buffer = bytearray()
+        self._closing = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the answer before."""
         self._received = 0
-        self._id = 1
+        self._id = 0
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.trailers: dict[bytes, bytes] = {}
         self.body = bytearray()
-        self.ended = False
+        self.ended = self.fit = False
+
+    def renew(self, attempt: Attempt) -> None:
+        """Go on for another run, which closes the connection unless it is let go of."""
+        self._attempt = self._connection.attempt = attempt
+        attempt.keep(self._connection)
+        self._begin()
+
+    def note_certificate(self, expires_s: float) -> None:
+        """Make the attempt poor if the certificate of the connection, made some runs ago, ends within this time."""
+        if isinstance(self._stream, TlsStream):
+            self._attempt.poor = ends_within(self._stream.channel.dates()[1], expires_s)
+
+    def let_go(self) -> None:
+        """Keep the connection open beyond this run."""
+        self._attempt.let_go(self._connection)
 
     async def ask(self, headers: Headers, body: bytes | None = None) -> None:
-        """Send the preface, our settings and the request. `body` must fit the window that every peer begins with."""
+        """Send a request, the first with the preface and our settings. `body` must fit the window peers begin with."""
         self._attempt.doing = "sending the request"
-        self._h2.initiate_connection()
-        self._id = self._h2.get_next_available_stream_id()
         try:
+            self._id = self._h2.get_next_available_stream_id()
             self._h2.send_headers(self._id, headers, end_stream=body is None)
             if body is not None:
                 self._h2.send_data(self._id, body, end_stream=True)
@@ -112,27 +138,29 @@ class Session:
     def _go_away(self, body: bytes) -> None:
         if len(body) < _GOAWAY_BODY.size:
             raise ProbeFault(Reason.PROTOCOL, "not HTTP/2: a GOAWAY that is too short")
+        self._closing = True
         last, code = _GOAWAY_BODY.unpack_from(body)
         if code or (last & 0x7FFFFFFF) < self._id:
             raise ProbeFault(Reason.CLOSED, f"the server ended the connection: GOAWAY {_code(code)}")
 
     def _note(self, event: h2.events.Event) -> None:
         match event:
-            case h2.events.ResponseReceived():
+            case h2.events.ResponseReceived() if event.stream_id == self._id:
                 self.headers = _last(event.headers)
                 self.status = _status(self.headers.get(b":status", b""))
                 self._attempt.first_byte_s = self._attempt.lap_s()
-            case h2.events.TrailersReceived():
+            case h2.events.TrailersReceived() if event.stream_id == self._id:
                 self.trailers = _last(event.headers)
             case h2.events.DataReceived() if event.stream_id == self._id:
                 self.body += event.data[: BODY_MAX_BYTES - len(self.body)]
                 self._h2.acknowledge_received_data(event.flow_controlled_length, self._id)
                 self.ended = self.ended or len(self.body) >= BODY_MAX_BYTES
-            case h2.events.StreamEnded():
+            case h2.events.StreamEnded() if event.stream_id == self._id:
                 self.ended = True
-            case h2.events.StreamReset() if event.error_code or not self.status:
+                self.fit = not self._closing
+            case h2.events.StreamReset() if event.stream_id == self._id and (event.error_code or not self.status):
                 raise ProbeFault(Reason.CLOSED, f"the server reset the stream: {_code(event.error_code)}")
-            case h2.events.StreamReset():
+            case h2.events.StreamReset() if event.stream_id == self._id:
                 self.ended = True
             case _:
                 pass

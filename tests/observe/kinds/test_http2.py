@@ -18,9 +18,10 @@ import h2.events
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-from gtm.model.check import GrpcProbe, HttpProbe, HttpVersion, Tls
+from gtm.model.check import Cadence, Check, GrpcProbe, HttpProbe, HttpVersion, Target, Tls
 from gtm.observe.kinds.grpc import decode_response, encode_request
 from gtm.observe.outcome import Outcome, ProbeFault, Reason
+from gtm.observe.probe import prepare
 from tests.observe.kinds.asked import HERE, SHORT_S, asked, run, shown
 from tests.observe.peers import Authority, Serve, says, says_and_waits, serving
 
@@ -183,15 +184,73 @@ def test_over_tls_by_alpn(tmp_path: Path) -> None:
     context = authority.server(NAME)
     context.set_alpn_protocols(["h2", "http/1.1"])
 
-    async def go() -> Outcome:
+    async def go() -> list[Outcome]:
         async with serving(speaks(answers(b"200"), []), address=HERE, tls=context, head=False) as peer:
             tls = Tls(server_name=NAME, ca_file=authority.ca_file, expires_s=30 * 86400)
-            return await asked(replace(H2, port=peer.port, tls=tls))
+            probe = replace(H2, port=peer.port, tls=tls, reuse=True)
+            check = Check(name="it", probe=probe, cadence=Cadence(timeout_s=30.0))
+            ask = prepare(Target(check="it", address=peer.address), check)
+            return [await ask(), await ask()]
 
-    outcome = run(go())
-    assert shown(outcome) == (Reason.OK, "200 in N ms")
-    assert (outcome.poor or "").startswith("certificate ends on ")
-    assert outcome.phases.tls_s is not None
+    first, second = run(go())
+    for outcome in (first, second):
+        assert shown(outcome) == (Reason.OK, "200 in N ms")
+        assert (outcome.poor or "").startswith("certificate ends on ")
+    assert first.phases.tls_s is not None
+    assert second.phases.tls_s is None
+
+
+async def many(respond: Respond, count: int, probe: HttpProbe = H2) -> tuple[list[tuple[Reason, str]], int]:
+    """What so many runs of one prepared probe came to, and how many connections they took."""
+    connections = 0
+    inner = speaks(respond, [])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await inner(reader, writer)
+
+    async with serving(serve, address=HERE, head=False) as peer:
+        check = Check(name="it", probe=replace(probe, port=peer.port), cadence=Cadence(timeout_s=30.0))
+        ask = prepare(Target(check="it", address=peer.address), check)
+        return [shown(await ask()) for _ in range(count)], connections
+
+
+def test_a_connection_is_kept_if_the_check_says_so() -> None:
+    said, connections = run(many(answers(b"200", b"x" * 5000), 30, replace(H2, reuse=True, body="^x+$")))
+    assert (set(said), connections) == ({(Reason.OK, "200 in N ms")}, 1)
+    assert run(many(answers(b"200"), 3)) == ([(Reason.OK, "200 in N ms")] * 3, 3)
+
+    def at_length(connection: h2.connection.H2Connection, stream: int, _: object) -> None:
+        connection.send_headers(stream, [(b":status", b"200")])
+        for number in range(3):
+            connection.send_data(stream, b"x" * 10000, end_stream=number == 2)
+
+    assert run(many(at_length, 9, replace(H2, reuse=True)))[1] == 1  # windows are opened again
+
+
+def test_a_kept_connection_that_the_server_ends_is_replaced() -> None:
+    """Each connection answers two requests; the third is met by GOAWAY, and goes to a new one."""
+
+    def respond(connection: h2.connection.H2Connection, stream: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if stream > 3:
+            connection.close_connection(last_stream_id=3)
+        else:
+            answers(b"200")(connection, stream, headers)
+
+    assert run(many(respond, 6, replace(H2, reuse=True))) == ([(Reason.OK, "200 in N ms")] * 6, 3)
+
+
+def test_a_kept_connection_does_not_hide_a_failure() -> None:
+    answered: list[int] = []
+
+    def respond(connection: h2.connection.H2Connection, stream: int, headers: list[tuple[bytes, bytes]]) -> None:
+        answered.append(stream)
+        answers(b"200" if len(answered) < 3 else b"503")(connection, stream, headers)
+
+    said, connections = run(many(respond, 4, replace(H2, reuse=True)))
+    assert said == [(Reason.OK, "200 in N ms")] * 2 + [(Reason.STATUS, "status 503")] * 2
+    assert connections == 2  # a connection that brought a bad answer is not kept
 
 
 # gRPC.
