@@ -128,7 +128,7 @@ terms: st.SearchStrategy[Term] = st.recursive(
     ),
     max_leaves=6,
 )
-cadences = st.integers(1, 3000).flatmap(
+cadences = st.integers(2, 3000).flatmap(
     lambda tenths: st.builds(
         Cadence,
         interval_s=st.just(tenths / 10),
