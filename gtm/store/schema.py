@@ -63,6 +63,15 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX inbox_kind ON inbox (kind, id);
     """,
+    # history takes 65 bits, more than an INTEGER has: hexadecimal digits
+    """
+    ALTER TABLE judgement ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE judgement ADD COLUMN history TEXT NOT NULL DEFAULT '1';
+    ALTER TABLE judgement ADD COLUMN last_poor INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE judgement ADD COLUMN last_connect_s REAL;
+    ALTER TABLE judgement ADD COLUMN last_tls_s REAL;
+    ALTER TABLE judgement ADD COLUMN last_first_byte_s REAL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)
