@@ -262,7 +262,9 @@ def test_certificates_passwords_and_files(tmp_path: Path) -> None:
 
     async def main() -> None:
         await fails(cluster(ca_file=str(others.ca)), "its certificate is not trusted: ")
-        await fails(cluster(cert_file=None, key_file=None), "TLS: .*certificate")
+        # In TLS 1.3 the refusal comes after the handshake: what is seen first is the alert or the closed connection.
+        refused = "TLS: .*certificate|broken pipe|connection reset|disconnected"
+        await fails(cluster(cert_file=None, key_file=None), refused)
         await fails(cluster(key_file=str(others.client_key)), "no PEM files that can be used: KEY_VALUES_MISMATCH")
         await fails(cluster(ca_file="none.pem"), "no such file or directory")
         (tmp_path / "password").write_text("wrong\n")
