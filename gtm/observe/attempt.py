@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gtm.model.health import Phases
 
 
+@runtime_checkable
 class Closable(Protocol):
-    """What an attempt opened."""
+    """What holds something open: what an attempt opened, or a probe that keeps a connection."""
 
     def close(self) -> None:
         """Close at once, without waiting; safe more than once."""

@@ -90,6 +90,16 @@ class Connection:
         with contextlib.suppress(OSError):
             self._sock.send(data)
 
+    def idle(self) -> bool:
+        """Whether it is open and nothing has come in that was not asked for, so that another request may follow."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def close(self) -> None:
         """Close; safe at any time and more than once."""
         self._sock.close()

@@ -12,6 +12,7 @@ from random import Random
 
 from gtm.model.check import Check, Target
 from gtm.model.health import Result
+from gtm.observe.attempt import Closable
 from gtm.observe.counters import Counters
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared, prepare
@@ -84,6 +85,13 @@ class Prober:
         started_s = self._clock()
         for entry in self._entries.values():  # what was before this was not ours to watch
             entry.stale_s = started_s + STALE_AFTER * entry.every_s
+        try:
+            await self._run()
+        finally:  # connections kept for a next probe that there will not be
+            for entry in self._entries.values():
+                _close(entry.probe)
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             while True:
@@ -101,9 +109,10 @@ class Prober:
         """Probe these from now on: what did not change keeps its schedule, what is new or changed is probed at once."""
         for target in [t for t, entry in self._entries.items() if targets.get(t) != entry.check]:
             self._faults.pop(target, None)
-            task = self._entries.pop(target).task
-            if task is not None:
-                task.cancel()
+            entry = self._entries.pop(target)
+            if entry.task is not None:
+                entry.task.cancel()
+            _close(entry.probe)
         now_s = self._clock()
         fresh = self._schedule.replace(targets, now_s)
         for target in fresh:
@@ -217,6 +226,11 @@ class Prober:
         slowest_s = max((entry.check.cadence.timeout_s for entry in self._entries.values()), default=0.0)
         turns = math.ceil(len(self._entries) / self._limit)
         return len(self._entries) / RATE_FRESH_PER_S + turns * slowest_s + 1.0
+
+
+def _close(probe: Prepared) -> None:
+    if isinstance(probe, Closable):
+        probe.close()
 
 
 def concurrency() -> int:

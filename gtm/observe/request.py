@@ -35,7 +35,7 @@ def fields(probe: HttpProbe, target: Target) -> tuple[tuple[str, str], ...]:
         "user-agent": ("User-Agent", "gtm-probe"),
         "accept": ("Accept", "*/*"),
         "accept-encoding": ("Accept-Encoding", "identity"),
-        "connection": ("Connection", "close"),
+        "connection": ("Connection", "keep-alive" if probe.reuse else "close"),
     }
     if probe.method in _CONTENT_METHODS:
         found["content-length"] = ("Content-Length", "0")

@@ -55,7 +55,7 @@ class ResponseReader:
 
     __slots__ = (
         "_body", "_body_max", "_buffer", "_fields", "_head_bytes", "_headless", "_interim", "_overhead", "_remaining",
-        "head_done", "phase", "reason", "status",
+        "_version_1_1", "_whole", "head_done", "phase", "reason", "status",
     )  # fmt: skip
 
     def __init__(self, *, head_only: bool = False, body_max: int = BODY_MAX_BYTES) -> None:
@@ -72,12 +72,27 @@ class ResponseReader:
         self._head_bytes = 0
         self._overhead = 0
         self._interim = 0
+        self._version_1_1 = False
+        self._whole = False
         self._remaining: int | None = None  # of the body or the chunk; None: until the connection closes
 
     @property
     def done(self) -> bool:
         """Whether nothing more is wanted."""
         return self.phase is Phase.DONE
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on the connection (RFC 9112 section 9.3): it is whole and alone."""
+        if not self._whole or self._buffer:
+            return False
+        options = {
+            option.strip(b" \t").lower()
+            for name, value in self._fields
+            if name == b"connection"
+            for option in value.split(b",")
+        }
+        return b"close" not in options and (self._version_1_1 or b"keep-alive" in options)
 
     @property
     def body(self) -> bytes:
@@ -158,6 +173,7 @@ class ResponseReader:
                 self._count_overhead(size)
                 if not line:
                     self.phase = Phase.DONE
+                    self._whole = True
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -174,6 +190,7 @@ class ResponseReader:
         if found is None:
             raise ResponseError(f"the status line makes no sense: {_excerpt(line)}")
         self.status = int(found[1])
+        self._version_1_1 = line[7:8] != b"0"
         self.reason = (found[2] or b"").decode("latin-1")
         self.phase = Phase.HEADERS
 
@@ -214,6 +231,7 @@ class ResponseReader:
         length = None if codings else self._content_length()
         if self._headless or self.status in {101, 204, 304} or length == 0 or self._body_max == 0:
             self.phase = Phase.DONE
+            self._whole = self.status != 101 and (self._headless or self.status in {204, 304} or length == 0)
         elif codings and codings[-1] == b"chunked":
             self.phase = Phase.CHUNK_SIZE
         else:
@@ -263,6 +281,7 @@ class ResponseReader:
         del self._buffer[:take]
         if self._remaining is not None:
             self._remaining -= len(part)
+        self._whole = self._remaining == 0 and not self._is_chunked()
         if len(self._body) >= self._body_max:
             self.phase = Phase.DONE
         elif self._remaining == 0:
