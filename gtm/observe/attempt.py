@@ -17,6 +17,12 @@ class Closable(Protocol):
         """Close at once, without waiting; safe more than once."""
 
 
+def close(thing: object) -> None:
+    """Close it, if it is something that holds anything open."""
+    if isinstance(thing, Closable):
+        thing.close()
+
+
 class Attempt:
     """One run, under a deadline that its runner keeps.
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from gtm.model.check import Check, HttpProbe, HttpVersion, Target, TcpProbe
 from gtm.observe import kinds
-from gtm.observe.attempt import Ask, Attempt, Closable
+from gtm.observe.attempt import Ask, Attempt, close
 from gtm.observe.connection import Connection
 from gtm.observe.http1 import Http1Ask
 from gtm.observe.outcome import Outcome, ProbeFault, Reason
@@ -63,8 +63,7 @@ class _Run:
 
     def close(self) -> None:
         """Close what is kept for the next run, if anything is."""
-        if isinstance(self._ask, Closable):
-            self._ask.close()
+        close(self._ask)
 
     async def _by(self, attempt: Attempt) -> str:
         try:

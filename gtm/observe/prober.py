@@ -12,7 +12,7 @@ from random import Random
 
 from gtm.model.check import Check, Target
 from gtm.model.health import Result
-from gtm.observe.attempt import Closable
+from gtm.observe.attempt import close
 from gtm.observe.counters import Counters
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared, prepare
@@ -89,7 +89,7 @@ class Prober:
             await self._run()
         finally:  # connections kept for a next probe that there will not be
             for entry in self._entries.values():
-                _close(entry.probe)
+                close(entry.probe)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -112,7 +112,7 @@ class Prober:
             entry = self._entries.pop(target)
             if entry.task is not None:
                 entry.task.cancel()
-            _close(entry.probe)
+            close(entry.probe)
         now_s = self._clock()
         fresh = self._schedule.replace(targets, now_s)
         for target in fresh:
@@ -226,11 +226,6 @@ class Prober:
         slowest_s = max((entry.check.cadence.timeout_s for entry in self._entries.values()), default=0.0)
         turns = math.ceil(len(self._entries) / self._limit)
         return len(self._entries) / RATE_FRESH_PER_S + turns * slowest_s + 1.0
-
-
-def _close(probe: Prepared) -> None:
-    if isinstance(probe, Closable):
-        probe.close()
 
 
 def concurrency() -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Target, Tls
 from gtm.observe import probe as probe_module
-from gtm.observe.attempt import Closable
+from gtm.observe.attempt import close
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import prepare
 from tests.observe.peers import Authority, Peer, Serve, says, serving
@@ -37,8 +37,7 @@ async def rounds(peer: Peer, what: HttpProbe, count: int = 3) -> list[Outcome]:
     check = Check(name="web", probe=replace(what, port=peer.port), cadence=Cadence(timeout_s=20.0))
     run = prepare(Target(check="web", address=peer.address), check)
     outcomes = [await run() for _ in range(count)]
-    assert isinstance(run, Closable)
-    run.close()
+    close(run)
     return outcomes
 
 
