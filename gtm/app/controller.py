@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from gtm.app import asked
 from gtm.app.bundle import Bundle, build, relocate
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
@@ -43,6 +44,7 @@ STORE_POLL_S = 0.025  # one look takes some ten microseconds
 EXPIRE_LOOKS = 20  # of the store for one at what was pushed and has had its time
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
+IDLE_LOOK_S = 60.0
 CONTACT_S = 3.0  # to hear of the orders that stand in the shared store, before the first answer
 RETRY_S = 1.0  # after a revision that could not be published
 
@@ -82,10 +84,9 @@ class Controller:
         self._rtt = RttFollow(bundle, folder, state, on_preferences=self._prefer, post=self._post)
         self._intake = Intake(store, checks, results=self._observer.push, loads=self._load.push, rtts=self._rtt.report)
         self._intake.restore(self._observer.own, now_s=time.monotonic(), wall_s=now_s)
-        self._probing: asyncio.Task[None] | None = None
+        self._apart: list[asyncio.Task[None]] = []  # what runs from before the first answer to the last
         self._pacer = Pacer(self._pace, self._published, self._observer.judgements, self._changed)
         self._contact = asyncio.Event()
-        self._sharing: asyncio.Task[None] | None = None
         self._shared: Shared | None = None
         self._cluster: Cluster | None = None
         if node.cluster is not None:
@@ -94,9 +95,9 @@ class Controller:
 
     async def settle(self) -> None:
         """Probe every target once, then decide and publish: nothing is served on no evidence. Raises StoreError."""
-        self._probing = asyncio.create_task(self._observer.run(), name="prober")
+        self._apart.append(asyncio.create_task(self._observer.run(), name="prober"))
         if self._shared is not None:
-            self._sharing = asyncio.create_task(self._shared.run(), name="shared store")
+            self._apart.append(asyncio.create_task(self._shared.run(), name="shared store"))
         await self._observer.first_round()
         if self._shared is not None:
             await within(self._contact, CONTACT_S)
@@ -113,7 +114,8 @@ class Controller:
     async def run(self) -> None:
         """Follow the world until cancelled. Raises an ExceptionGroup if a part of it fails."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_prober(), name="prober's end")
+            for task in self._apart:
+                tasks.create_task(self._follow(task), name=f"{task.get_name()}'s end")
             tasks.create_task(self._follow_changes(), name="changes")
             tasks.create_task(self._follow_store(), name="store")
             tasks.create_task(self._follow_files(), name="files")
@@ -123,15 +125,15 @@ class Controller:
             tasks.create_task(self._load.run(), name="load")
             tasks.create_task(self._rtt.run(), name="round-trip times")
             tasks.create_task(self._follow_preferences(), name="preferences")
+            tasks.create_task(self._follow_askers(), name="askers")
             if self._cluster is not None:
                 tasks.create_task(self._cluster.run(), name="cluster")
 
     async def close(self) -> None:
         """Stop probing, and write down what is known for the next run."""
-        tasks = [task for task in (self._probing, self._sharing) if task is not None]
-        for task in tasks:
+        for task in self._apart:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._apart, return_exceptions=True)
         self._write_down()
         self._rtt.save()
         self._publication.leave()
@@ -173,10 +175,9 @@ class Controller:
         decision = self._publication.decision
         return {} if decision is None else decision.snapshot.judgements
 
-    async def _follow_prober(self) -> None:
-        """Fail with the prober, should it end by itself: a controller that sees nothing must not go on deciding."""
-        if self._probing is not None:
-            await asyncio.shield(self._probing)
+    async def _follow(self, task: asyncio.Task[None]) -> None:
+        """Fail with a task, should it end by itself: a controller that sees nothing must not go on deciding."""
+        await asyncio.shield(task)
 
     async def _follow_store(self) -> None:
         """Notice what people order and what is pushed, from any process, and what expires."""
@@ -190,6 +191,15 @@ class Controller:
             except StoreError as error:
                 log.error("store", reason=str(error))
             await asyncio.sleep(STORE_POLL_S)
+
+    async def _follow_askers(self) -> None:
+        """Let targets rest that no client asks about."""
+        while True:
+            await asyncio.sleep(IDLE_LOOK_S)
+            if (laid := self._publication.laid) is not None:
+                bundle, base = laid
+                args = (self.state, base, bundle.layout, bundle.deployment)
+                self._observer.rest(await asyncio.to_thread(asked.idle, *args))
 
     # Deciding and publishing.
 
@@ -321,6 +331,7 @@ class Controller:
                 overrides=self._orders.standing,
                 problem=self._problem,
                 probes=self._observer.counters,
+                faults=dict(self._observer.faults),
                 cluster=None if self._cluster is None else self._cluster.state(),
                 rtt=self._rtt.state(),
                 load=None if self.bundle.deployment.load is None else self._load.summary(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -12,11 +12,14 @@ from gtm.app.panel import Change, Panel
 from gtm.decide.assign import assigned
 from gtm.decide.quorum import Vantage
 from gtm.model.check import Check, Composed, PushProbe, Target
-from gtm.model.health import Judgement, Result
+from gtm.model.health import Health, Judgement, Result
 from gtm.observe.counters import Counters
 from gtm.observe.prober import Prober
+from gtm.observe.schedule import Pace
 
 log = structlog.get_logger()
+
+STALE_NAMED_MAX = 3
 
 
 class Observer:
@@ -39,7 +42,11 @@ class Observer:
         self._on_change = on_change
         self._panel = Panel(node, checks, remembered, time.time())
         self._fresh: list[tuple[Target, Result]] = []
-        self._prober = Prober(self._mine(), self._take)
+        self._idle: frozenset[Target] = frozenset()
+        self._paces: dict[Target, Pace] = {}
+        self._stalled: frozenset[Target] = frozenset()
+        self._probed: Mapping[Target, Check] = self._mine()
+        self._prober = Prober(self._probed, self._take, on_stale=self._stall)
         self._expired: frozenset[Target] = frozenset()
 
     @property
@@ -56,6 +63,11 @@ class Observer:
     def counters(self) -> Counters:
         """What the prober has done."""
         return self._prober.counters
+
+    @property
+    def faults(self) -> Mapping[Target, str]:
+        """Why some targets cannot be probed from here, through a fault on this side."""
+        return self._prober.faults
 
     def judgements(self) -> dict[Target, Judgement]:
         """What is known of every target, by all vantage points: a copy."""
@@ -76,8 +88,10 @@ class Observer:
         self._checks = checks
         mine = self._mine()
         self._prober.update(mine)
+        self._probed = mine
         self._panel.configure(checks, time.time())
         self._panel.leave(self._kept(mine), time.time())
+        self._paces = {target: pace for target, pace in self._paces.items() if target in mine}
 
     def hear(self, others: Sequence[Vantage]) -> None:
         """Take in what all other nodes say now; targets are shared out anew among those that are alive."""
@@ -86,6 +100,7 @@ class Observer:
             self._alive = alive
             mine = self._mine()
             self._prober.update(mine)
+            self._probed = mine
             self._note(self._panel.leave(self._kept(mine), time.time()))
         self._note(self._panel.hear(others, time.time()))
 
@@ -99,10 +114,33 @@ class Observer:
             self._expired = expired
             self._say_stale()
 
+    def rest(self, idle: frozenset[Target]) -> None:
+        """Probe these targets less often, and no others: nobody asks about them."""
+        turned = idle ^ self._idle
+        self._idle = idle
+        self._set_paces(turned & self._probed.keys())
+
+    def _stall(self, stalled: frozenset[Target]) -> None:
+        """The checks of these targets, and of no others, have not run lately."""
+        if new := stalled - self._stalled:
+            log.warning("stale", targets=len(new), some=sorted(map(str, new))[:STALE_NAMED_MAX])
+        self._stalled = stalled
+        self._say_stale()
+
     def _say_stale(self) -> None:
         """Tell the panel which judgements are of long ago."""
         self._tick()
-        self._note(self._panel.stall(self._expired, time.time()))
+        self._note(self._panel.stall(self._expired | self._stalled, time.time()))
+
+    def _set_paces(self, targets: Iterable[Target]) -> None:
+        """Have targets probed as what is known of them asks for."""
+        turned = {}
+        for target in targets:
+            pace = pace_of(self._panel.own.get(target), idle=target in self._idle)
+            if self._paces.get(target, Pace.STEADY) is not pace:
+                turned[target] = self._paces[target] = pace
+        if turned:
+            self._prober.pace(turned)
 
     def _take(self, target: Target, result: Result) -> None:
         """Keep a result until the end of this turn of the loop: what comes in one tick is folded together."""
@@ -115,6 +153,7 @@ class Observer:
         if not results:
             return
         changes = self._panel.fold(results, time.time())
+        self._set_paces({target for target, _ in results} & self._probed.keys())
         self._note(changes)
 
     def _note(self, changes: Sequence[Change]) -> None:
@@ -135,6 +174,13 @@ class Observer:
         """The targets of which this node has a word of its own: those that it probes, and those pushed to it."""
         pushed = (target for target, check in self._checks.items() if isinstance(check.probe, PushProbe))
         return frozenset(mine).union(pushed)
+
+
+def pace_of(judgement: Judgement | None, *, idle: bool) -> Pace:
+    """How often to probe: faster while results contradict the verdict."""
+    if judgement is not None and (judgement.streak or (judgement.failures and judgement.health is not Health.DOWN)):
+        return Pace.FAST
+    return Pace.IDLE if idle else Pace.STEADY
 
 
 def _line(change: Change) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Publication:
         self._publisher = Publisher(state, self._control, key=secret(state))
         self._revision = store.next_revision(at_least=self._control.revision + 1) - 1
         self._earlier = last_decision(state)
-        self._laid: tuple[Bundle, Base] | None = None
+        self.laid: tuple[Bundle, Base] | None = None
         self._sets: tuple[SteeredSet, ...] = ()
         self._set_layout: object = None
         self.decision: Decision | None = None
@@ -56,13 +56,13 @@ class Publication:
 
     def adopt(self, bundle: Bundle, base: Base) -> None:
         """Publish from this bundle, which was laid, from now on."""
-        self._laid = bundle, base
+        self.laid = bundle, base
 
     def publish(self, judgements: Mapping[Target, Judgement], overrides: tuple[Override, ...]) -> bool:
         """Decide on what is known now and make it current; whether that worked. `behind` says whether it did not."""
-        if self._laid is None:
+        if self.laid is None:
             return False
-        (bundle, base), in_force = self._laid, self.decision
+        (bundle, base), in_force = self.laid, self.decision
         snapshot = Snapshot(
             revision=self._revision + 1,
             now_s=time.time(),

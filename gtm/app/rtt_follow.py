@@ -117,7 +117,7 @@ class RttFollow:
             if not self._wanted:
                 continue
             found = await asyncio.to_thread(self._keeper.tick, time.time())
-            if self._post is not None and (payload := self._keeper.own()) is not None:
+            if self._post is not None and (payload := await asyncio.to_thread(self._keeper.own)) is not None:
                 self._post(POSTING, payload)
             if found is not None:
                 log.info("rtt_preferences", keys=len(found.by_key))

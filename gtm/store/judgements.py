@@ -50,9 +50,7 @@ def load(connection: sqlite3.Connection, now_s: float, age_max_s: float) -> dict
     return dict(_judgement(row, now_s) for row in rows)
 
 
-_Row = tuple[
-    str, str, str, float, int, float, int, float, str, int, str, int, float | None, float | None, float | None
-]
+_Row = tuple[str, str, str, float, int, float, int, float, str, int, str, int, float | None, float | None, float | None]
 
 
 def _judgement(row: _Row, now_s: float) -> tuple[Target, Judgement]:
