@@ -13,6 +13,7 @@ import structlog
 
 from gtm.app import asked
 from gtm.app.bundle import Bundle, build, relocate
+from gtm.app.clock import SteadyClock
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
 from gtm.app.intake import Intake
@@ -62,7 +63,8 @@ class Controller:
         `signature` is the folder's from before the bundle was built. `admit` is asked before another deployment is
         taken up, and raises GtmError where this machine cannot serve it. Raises StoreError.
         """
-        now_s = time.time()
+        self._clock = SteadyClock()
+        now_s = self._clock()
         node, checks = bundle.deployment.node, bundle.deployment.targets()
         self.folder = folder
         self.state = state
@@ -75,10 +77,10 @@ class Controller:
         self._news = asyncio.Event()
         self._told_to_reload = asyncio.Event()
         self._preferring = asyncio.Event()
-        self._publication = Publication(state, store)
+        self._publication = Publication(state, store, self._clock)
         self._orders = Orders(store, now_s)
         self._recorder = Recorder(folder, state, store)
-        self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved)
+        self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved, self._clock)
         self._load = LoadKeeper(bundle.deployment)
         self._building = asyncio.Lock()
         self._rtt = RttFollow(bundle, folder, state, on_preferences=self._prefer, post=self._post)
@@ -160,7 +162,7 @@ class Controller:
         view = self._shared.seen()
         if view.connected:
             self._contact.set()
-        if self._orders.hear(view.overrides, time.time()):
+        if self._orders.hear(view.overrides, self._clock()):
             self._changed.set()
 
     def _introduce(self, base: Base) -> None:
@@ -183,9 +185,9 @@ class Controller:
         """Notice what people order and what is pushed, from any process, and what expires."""
         for look in itertools.count():
             try:
-                if self._orders.look(time.time()):
+                if self._orders.look(self._clock()):
                     self._changed.set()
-                self._intake.look(now_s=time.monotonic(), wall_s=time.time())
+                self._intake.look(now_s=time.monotonic(), wall_s=self._clock())
                 if look % EXPIRE_LOOKS == 0:
                     self._observer.expire(self._intake.expired(time.monotonic()))
             except StoreError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
@@ -34,19 +33,21 @@ class Observer:
         checks: Mapping[Target, Check],
         remembered: Mapping[Target, Judgement],
         on_change: Callable[[Sequence[Change]], None],
+        clock: Callable[[], float],
     ) -> None:
         """Nothing is probed before `run`."""
         self._node = node
         self._alive: tuple[str, ...] = (node,)
         self._checks = checks
         self._on_change = on_change
-        self._panel = Panel(node, checks, remembered, time.time())
+        self._clock = clock
+        self._panel = Panel(node, checks, remembered, self._clock())
         self._fresh: list[tuple[Target, Result]] = []
         self._idle: frozenset[Target] = frozenset()
         self._paces: dict[Target, Pace] = {}
         self._stalled: frozenset[Target] = frozenset()
         self._probed: Mapping[Target, Check] = self._mine()
-        self._prober = Prober(self._probed, self._take, on_stale=self._stall)
+        self._prober = Prober(self._probed, self._take, on_stale=self._stall, wall=clock)
         self._expired: frozenset[Target] = frozenset()
 
     @property
@@ -89,8 +90,8 @@ class Observer:
         mine = self._mine()
         self._prober.update(mine)
         self._probed = mine
-        self._panel.configure(checks, time.time())
-        self._panel.leave(self._kept(mine), time.time())
+        self._panel.configure(checks, self._clock())
+        self._panel.leave(self._kept(mine), self._clock())
         self._paces = {target: pace for target, pace in self._paces.items() if target in mine}
 
     def hear(self, others: Sequence[Vantage]) -> None:
@@ -101,8 +102,8 @@ class Observer:
             mine = self._mine()
             self._prober.update(mine)
             self._probed = mine
-            self._note(self._panel.leave(self._kept(mine), time.time()))
-        self._note(self._panel.hear(others, time.time()))
+            self._note(self._panel.leave(self._kept(mine), self._clock()))
+        self._note(self._panel.hear(others, self._clock()))
 
     def push(self, target: Target, result: Result) -> None:
         """Take in a result that did not come from a probe of ours."""
@@ -130,7 +131,7 @@ class Observer:
     def _say_stale(self) -> None:
         """Tell the panel which judgements are of long ago."""
         self._tick()
-        self._note(self._panel.stall(self._expired | self._stalled, time.time()))
+        self._note(self._panel.stall(self._expired | self._stalled, self._clock()))
 
     def _set_paces(self, targets: Iterable[Target]) -> None:
         """Have targets probed as what is known of them asks for."""
@@ -152,7 +153,7 @@ class Observer:
         results, self._fresh = self._fresh, []
         if not results:
             return
-        changes = self._panel.fold(results, time.time())
+        changes = self._panel.fold(results, self._clock())
         self._set_paces({target for target, _ in results} & self._probed.keys())
         self._note(changes)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -33,8 +32,9 @@ log = structlog.get_logger()
 class Publication:
     """What one node's workers answer from. Where a step fails, the tables in force stay in force."""
 
-    def __init__(self, state: Path, store: Store) -> None:
+    def __init__(self, state: Path, store: Store, clock: Callable[[], float]) -> None:
         """Go on from what an earlier run left in a state folder. Raises StoreError."""
+        self._clock = clock
         self._control = Control(state, writable=True)
         self._publisher = Publisher(state, self._control, key=secret(state))
         self._revision = store.next_revision(at_least=self._control.revision + 1) - 1
@@ -65,7 +65,7 @@ class Publication:
         (bundle, base), in_force = self.laid, self.decision
         snapshot = Snapshot(
             revision=self._revision + 1,
-            now_s=time.time(),
+            now_s=self._clock(),
             deployment=bundle.deployment,
             judgements=judgements,
             overrides=overrides,
