@@ -17,6 +17,7 @@ from gtm.model.health import Judgement
 from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.rtt import RttState
+from gtm.model.snapshot import Snapshot
 from gtm.observe.counters import Counters
 from gtm.publish.dns.facts import Facts
 from gtm.store.store import Store
@@ -50,6 +51,7 @@ class Recorder:
         self._store = store
         self._started_s = time.time()
         self._revision = 0
+        self._journaled: Snapshot | None = None
         self._saved: dict[Target, Judgement] = {}
 
     def write(self, news: News) -> None:
@@ -80,7 +82,7 @@ class Recorder:
 
     def _remember(self, news: News) -> None:
         snapshot = news.decision.snapshot
-        if snapshot.revision != self._revision:
+        if snapshot.revision != self._revision and not alike(self._journaled, snapshot):
             self._store.record(
                 snapshot.revision,
                 at_s=snapshot.now_s,
@@ -88,10 +90,19 @@ class Recorder:
                 judgements=snapshot.judgements,
                 overrides=snapshot.overrides,
             )
-            self._revision = snapshot.revision
+            self._journaled = snapshot
+        self._revision = snapshot.revision
         changed = {target: one for target, one in news.own.items() if self._saved.get(target) is not one}
         self._store.save_judgements(changed, now_s=time.time())
         self._saved = dict(news.own)
+
+
+def alike(before: Snapshot | None, after: Snapshot) -> bool:
+    """Whether two snapshots have the same deployment, orders and healths, so that at most TTLs or places differ."""
+    if before is None or before.deployment is not after.deployment or before.overrides != after.overrides:
+        return False
+    known, now = before.judgements, after.judgements
+    return known.keys() == now.keys() and all(one.health is known[target].health for target, one in now.items())
 
 
 def probe_counts(counters: Counters) -> dict[str, float]:

@@ -74,7 +74,7 @@ def pack(judgements: Mapping[Target, Judgement], overrides: Iterable[Override]) 
     """The inputs as compressed JSON; quickly rather than tightly (level 1: 10,000 targets in some 40 ms)."""
     document = {
         "judgements": [
-            [target.check, str(target.address), one.health, one.since_s, one.streak, _result(one.last)]
+            [target.check, str(target.address), one.health, one.since_s, one.streak, _result(one.last), one.failures]
             for target, one in judgements.items()
         ],
         "overrides": [
@@ -101,13 +101,17 @@ def unpack(packed: bytes) -> Inputs:
 
 
 def _result(result: Result | None) -> list[object] | None:
-    return None if result is None else [result.at_s, result.ok, result.took_s, result.detail]
+    return None if result is None else [result.at_s, result.ok, result.took_s, result.detail, result.poor]
 
 
 def _judgement(row: list[object]) -> tuple[Target, Judgement]:
-    check, address, health, since_s, streak, last = row
+    check, address, health, since_s, streak, last, *more = row  # the number of failures came later
     judgement = Judgement(
-        health=Health(str(health)), since_s=_number(since_s), streak=int(_number(streak)), last=_last(last)
+        health=Health(str(health)),
+        since_s=_number(since_s),
+        streak=int(_number(streak)),
+        failures=int(_number(more[0])) if more else 0,
+        last=_last(last),
     )
     return Target(check=str(check), address=ip_address(str(address))), judgement
 
@@ -117,8 +121,9 @@ def _last(row: object) -> Result | None:
         return None
     if not isinstance(row, list):
         raise TypeError("a result is a list")
-    at_s, ok, took_s, detail = row
-    return Result(at_s=_number(at_s), ok=bool(ok), took_s=_number(took_s), detail=str(detail))
+    at_s, ok, took_s, detail, *more = row  # whether it was poor came later
+    poor = bool(more and more[0])
+    return Result(at_s=_number(at_s), ok=bool(ok), took_s=_number(took_s), detail=str(detail), poor=poor)
 
 
 def _override(row: list[object]) -> Override:

@@ -72,6 +72,53 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE judgement ADD COLUMN last_tls_s REAL;
     ALTER TABLE judgement ADD COLUMN last_first_byte_s REAL;
     """,
+    # A target is written once for all of its runs: they are many, and names are longer than numbers.
+    """
+    CREATE TABLE transition (
+        id           INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_s         REAL NOT NULL,
+        check_name   TEXT NOT NULL,
+        address      TEXT NOT NULL,
+        vantage      TEXT NOT NULL,
+        was          TEXT NOT NULL,
+        now          TEXT NOT NULL,
+        lasted_s     REAL,
+        failures     INTEGER NOT NULL,
+        streak       INTEGER NOT NULL,
+        history      TEXT NOT NULL,
+        last_at_s    REAL,
+        last_ok      INTEGER,
+        last_poor    INTEGER,
+        last_took_s  REAL,
+        connect_s    REAL,
+        tls_s        REAL,
+        first_byte_s REAL,
+        last_detail  TEXT,
+        votes        TEXT
+    ) STRICT;
+
+    CREATE TABLE watched (
+        id         INTEGER PRIMARY KEY,
+        check_name TEXT NOT NULL,
+        address    TEXT NOT NULL,
+        vantage    TEXT NOT NULL,
+        UNIQUE (check_name, address, vantage)
+    ) STRICT;
+
+    CREATE TABLE run (
+        watched     INTEGER NOT NULL,
+        first_at_s  REAL NOT NULL,
+        last_at_s   REAL NOT NULL,
+        outcome     TEXT NOT NULL,
+        count       INTEGER NOT NULL,
+        took_min_s  REAL NOT NULL,
+        took_mean_s REAL NOT NULL,
+        took_max_s  REAL NOT NULL,
+        detail      TEXT NOT NULL,
+        PRIMARY KEY (watched, first_at_s)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX run_end ON run (last_at_s);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

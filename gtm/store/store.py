@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from gtm.model.address import IPAddress
 from gtm.model.check import Target
+from gtm.model.chronicle import Entries, Run, Transition
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
 from gtm.model.override import Override, Subject
 from gtm.model.push import Inbox
-from gtm.store import inbox, judgements, overrides, revisions
+from gtm.store import inbox, judgements, overrides, revisions, runs, transitions
 from gtm.store.database import Database
 from gtm.store.inbox import Entry
 from gtm.store.overrides import AuditEntry
 from gtm.store.revisions import Inputs, Revision
 
 JUDGEMENT_AGE_MAX_S = 300.0
+CHRONICLE_STEP = 1000  # entries in one transaction
+
+Item = TypeVar("Item")
 
 
 class Store:
@@ -112,6 +117,36 @@ class Store:
         with self._database.read() as connection:
             return judgements.load(connection, now_s, age_max_s)
 
+    # What was seen, and how verdicts changed.
+
+    def write_chronicle(self, entries: Entries, now_s: float) -> None:
+        """Write entries down and drop old ones, some at a time, so that nobody who writes meanwhile waits for long.
+
+        Where this raises, some of the entries may have been written.
+        """
+        for some in batched(entries.transitions, CHRONICLE_STEP):
+            with self._database.write(durable=False) as connection:
+                transitions.add(connection, some)
+                transitions.prune(connection, now_s=now_s, step=2 * CHRONICLE_STEP)
+        for few in batched(entries.runs, CHRONICLE_STEP):
+            with self._database.write(durable=False) as connection:
+                runs.put(connection, few)
+                runs.prune(connection, now_s=now_s, step=2 * CHRONICLE_STEP)
+
+    def transitions(
+        self, *, since_s: float, check: str | None = None, address: IPAddress | None = None
+    ) -> tuple[Transition, ...]:
+        """The changes of verdicts since a moment, of one check or address or of all, in the order of their coming."""
+        with self._database.read() as connection:
+            return tuple(transitions.find(connection, since_s=since_s, check=check, address=address))
+
+    def runs(self, *, since_s: float, check: str | None = None, address: IPAddress | None = None) -> tuple[Run, ...]:
+        """The runs of results that had not ended before a moment, of one check or address or of all, each target's by
+        vantage and time.
+        """
+        with self._database.read() as connection:
+            return tuple(runs.find(connection, since_s=since_s, check=check, address=address))
+
     # Revisions.
 
     def next_revision(self, *, at_least: int = 1) -> int:
@@ -146,3 +181,8 @@ class Store:
             return None if packed is None else revisions.unpack(packed)
         except StoreError as error:
             raise StoreError(f"{self._database.path}: {error}") from error
+
+
+def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items in lists of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

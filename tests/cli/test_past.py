@@ -144,6 +144,15 @@ def test_what_was_last_good_is_found_in_the_journal(journal: Journal) -> None:
     assert (told.choice.region, told.choice.rule) == ("eu-west", "all_down: last_good")
 
 
+def test_revisions_in_which_only_ttls_changed_push_no_others_out(journal: Journal) -> None:
+    for number in (6, 7):
+        journal.publish(number, {})
+    journal.publish(8, {}, DRAIN)
+    journal.publish(9, {}, DRAIN)
+    assert [one.revision for one in journal.store.revisions()] == [8, 5, 4, 3, 1]
+    assert ask(journal, at_s=BEGIN_S + 7500).revision == 5
+
+
 def test_what_the_journal_lacks_is_said(journal: Journal) -> None:
     for number in (0, 2, 6, -1):
         with pytest.raises(AskedError, match=f"no revision {number}: it goes from 1 .* to 5 "):
