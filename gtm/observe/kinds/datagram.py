@@ -20,13 +20,14 @@ class Datagrams:
     ICMP errors about what was sent come back as faults, since the socket is connected.
     """
 
-    __slots__ = ("_attempt", "_loop", "_sock")
+    __slots__ = ("_attempt", "_fd", "_loop", "_sock")
 
     def __init__(self, attempt: Attempt, sock: socket.socket) -> None:
         """Take a socket over; it is made non-blocking."""
         self._loop = asyncio.get_running_loop()
         self._attempt = attempt
         self._sock = sock
+        self._fd = sock.fileno()  # by number: the selector makes a text of sockets that it does not know
         attempt.keep(sock)
         sock.settimeout(0)
 
@@ -71,19 +72,19 @@ class Datagrams:
 
     async def _readable(self) -> None:
         waiter = self._loop.create_future()
-        self._loop.add_reader(self._sock, _wake, waiter)
+        self._loop.add_reader(self._fd, _wake, waiter)
         try:
             await waiter
         finally:
-            self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._fd)
 
     async def _writable(self) -> None:
         waiter = self._loop.create_future()
-        self._loop.add_writer(self._sock, _wake, waiter)
+        self._loop.add_writer(self._fd, _wake, waiter)
         try:
             await waiter
         finally:
-            self._loop.remove_writer(self._sock)
+            self._loop.remove_writer(self._fd)
 
     def _fault(self, error: OSError) -> ProbeFault:
         match error.errno:
