@@ -21,7 +21,7 @@ class Clocks:
 
     def after(self, seconds: float) -> float:
         self.steady_s += seconds
-        return self.clock() - 1000.0 - self.steady_s
+        return round(self.clock() - 1000.0 - self.steady_s, 6)
 
 
 def test_a_jump_of_an_hour_and_back_does_nothing() -> None:
