@@ -52,7 +52,7 @@ class Connection:
         # By number: for a socket that it does not know yet, the selector would first make a text of it, 30 us.
         self._fd = self._sock.fileno()
         self._watched = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bytes | OSError] | None = None
         attempt.keep(self)
 
     async def connect(self, address: IPAddress, port: int) -> None:
@@ -80,14 +80,17 @@ class Connection:
 
     async def receive(self) -> bytes:
         """What arrives next; b"" when the other side has closed. Raises ProbeFault."""
-        while True:
-            await self._readable()
-            try:
-                return self._sock.recv(READ_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise fault(error, self.attempt.doing) from error
+        if not self._watched:
+            self._loop.add_reader(self._fd, self._arrived)
+            self._watched = True
+        self._waiter = self._loop.create_future()
+        try:
+            data = await self._waiter
+        finally:  # the deadline ends a wait by cancelling it
+            self._waiter = None
+        if isinstance(data, OSError):
+            raise fault(data, self.attempt.doing) from data
+        return data
 
     def offer(self, data: bytes) -> None:
         """Send what fits now, for last words that nobody may be there to hear."""
@@ -96,6 +99,8 @@ class Connection:
 
     def idle(self) -> bool:
         """Whether it is open and nothing has come in that was not asked for, so that another request may follow."""
+        if self._watched:  # still so since the last answer: nothing has come, and no end either
+            return True
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -109,22 +114,18 @@ class Connection:
         self._unwatch()
         self._sock.close()
 
-    async def _readable(self) -> None:
-        if not self._watched:
-            self._loop.add_reader(self._fd, self._arrived)
-            self._watched = True
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:  # the deadline ends a wait by cancelling it
-            self._waiter = None
-
     def _arrived(self) -> None:
-        """Wake who waits. Where nobody does, stop looking until somebody reads: what is there stays there."""
-        if self._waiter is None:
+        """Read for who waits. Where nobody does, stop looking until somebody reads: what is there stays there."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
             self._unwatch()
-        elif not self._waiter.done():
-            self._waiter.set_result(None)
+            return
+        try:
+            waiter.set_result(self._sock.recv(READ_BYTES))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            waiter.set_result(error)
 
     def _unwatch(self) -> None:
         """Nothing may stay registered for a socket that is closed."""

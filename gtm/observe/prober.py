@@ -32,6 +32,7 @@ class _Entry:
     probe: Prepared
     every_s: float
     stale_s: float  # when it is stale, unless a result comes before
+    gone: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -110,6 +111,7 @@ class Prober:
         for target in [t for t, entry in self._entries.items() if targets.get(t) != entry.check]:
             self._faults.pop(target, None)
             entry = self._entries.pop(target)
+            entry.gone = True
             if entry.task is not None:
                 entry.task.cancel()
             close(entry.probe)
@@ -146,7 +148,7 @@ class Prober:
 
     async def _probe(self, target: Target, entry: _Entry) -> None:
         outcome = await entry.probe()
-        if self._entries.get(target) is not entry:
+        if entry.gone:
             return
         entry.task = None
         self.counters.end(outcome)
@@ -159,7 +161,8 @@ class Prober:
         if self._faults:
             self._faults.pop(target, None)
         self._wake_before(self._schedule.done(target, now_s))
-        self._unseen.discard(target)
+        if self._unseen:
+            self._unseen.discard(target)
         self._on_result(target, self._result(outcome))
         self._note_seen()
 

@@ -23,7 +23,7 @@ _EXCERPT_BYTES = 40
 _VERSION = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# A head as it nearly always is, to its end, of a response that is not an interim one; what it is not sure of, it leaves.
+# A whole head as it nearly always is, of a response that is not an interim one; all others are read line by line.
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.([0-9]) ([2-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\r\n]*\r\n)*)\r\n"

@@ -35,8 +35,10 @@ class _Slot:
 
     `every_s` are the seconds from turn to turn at its pace, `gap_s` those to the turn after the next one if they are
     others, `since_s` the turn before the next one, which is None before the first and where that one failed on us.
+    The heap has slots, not targets, whose hash would be most of what a turn costs.
     """
 
+    target: Target
     check: Check
     pace: Pace
     every_s: float
@@ -61,7 +63,7 @@ class Schedule:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._slots: dict[Target, _Slot] = {}
-        self._heap: list[tuple[float, int, Target]] = []
+        self._heap: list[tuple[float, int, _Slot]] = []
         self._ticket = 0
         self._rate_per_s = 0.0
         self._clear_s = -math.inf  # when the starts made so far would have happened at an even pace
@@ -70,17 +72,23 @@ class Schedule:
         """The targets that are new or whose check changed; these are due at once, the others as they were."""
         fresh = [target for target, check in targets.items() if self._check(target) != check]
         for target in self._slots.keys() - targets.keys():
-            del self._slots[target]
+            self._slots.pop(target).ticket = 0
         for index, target in enumerate(fresh):
             check = targets[target]
             before = self._slots.get(target)
-            pace = Pace.STEADY if before is None else before.pace
+            pace = Pace.STEADY
+            if before is not None:
+                pace, before.ticket = before.pace, 0
             every_s = spacing_s(check.cadence, pace)
             # The second probe comes after a part of the gap, a different one for each: from then on the round is
             # spread, however quickly the first one went.
-            second_s = every_s * (index + self._random()) / len(fresh)
-            self._slots[target] = _Slot(check=check, pace=pace, every_s=every_s, due_s=now_s, gap_s=second_s)
-            self._queue(target, now_s + index / RATE_FRESH_PER_S)
+            first_s, second_s = index / RATE_FRESH_PER_S, every_s * (index + self._random()) / len(fresh)
+            slot = _Slot(
+                target=target, check=check, pace=pace, every_s=every_s, due_s=now_s,
+                gap_s=(second_s - first_s) % every_s,
+            )  # fmt: skip
+            self._slots[target] = slot
+            self._queue(slot, now_s + first_s)
         self._rate_per_s = sum(1 / slot.every_s for slot in self._slots.values())
         self._sweep()
         return frozenset(fresh)
@@ -101,7 +109,7 @@ class Schedule:
                 continue
             gaps_s[target] = slot.every_s
             self._rate_per_s += 1 / slot.every_s - 1 / was_s
-            self._move(target, slot, was_s, now_s, (index + self._random()) / len(changed))
+            self._move(slot, was_s, now_s, (index + self._random()) / len(changed))
         if len(self._heap) > 2 * len(self._slots) + BURST_MAX:
             self._sweep()
         return gaps_s
@@ -110,28 +118,28 @@ class Schedule:
         """The pace of a target that is here."""
         return self._slots[target].pace
 
-    def _move(self, target: Target, slot: _Slot, was_s: float, now_s: float, share: float) -> None:
+    def _move(self, slot: _Slot, was_s: float, now_s: float, share: float) -> None:
         """Bring the next turn in line with a gap that was `was_s`; `share` is where in its round a target is put.
 
         Many targets may change their pace together: those that become due at once, or all closer together than
         they should be, are spread again by a gap of their own, once.
         """
         if slot.every_s > was_s:
-            self._later(target, slot, now_s, was_s + share * (slot.every_s - was_s))
+            self._later(slot, now_s, was_s + share * (slot.every_s - was_s))
         else:
-            self._sooner(target, slot, now_s, share * slot.every_s)
+            self._sooner(slot, now_s, share * slot.every_s)
 
-    def _later(self, target: Target, slot: _Slot, now_s: float, gap_s: float) -> None:
+    def _later(self, slot: _Slot, now_s: float, gap_s: float) -> None:
         if slot.ticket and slot.since_s is not None and slot.due_s > now_s:
-            self._queue(target, max(slot.due_s, slot.since_s + gap_s))
+            self._queue(slot, max(slot.due_s, slot.since_s + gap_s))
         else:
             slot.gap_s = gap_s
 
-    def _sooner(self, target: Target, slot: _Slot, now_s: float, gap_s: float) -> None:
+    def _sooner(self, slot: _Slot, now_s: float, gap_s: float) -> None:
         if slot.ticket and slot.since_s is not None:
             due_s = slot.since_s + self._jittered_s(slot)
             if due_s < slot.due_s:
-                self._queue(target, max(due_s, now_s))
+                self._queue(slot, max(due_s, now_s))
             if due_s > now_s:
                 slot.gap_s = None
                 return
@@ -141,14 +149,13 @@ class Schedule:
         """At most `room` targets that may start now, each with the time it was due; they are out until given back."""
         taken: list[tuple[Target, float]] = []
         while len(taken) < room and (head := self._head()) is not None:
-            due_s, _, target = head
+            due_s, _, slot = head
             if due_s > now_s or self._clear_s - self._slack_s() > now_s:
                 break
             heapq.heappop(self._heap)
-            slot = self._slots[target]
             slot.ticket, slot.since_s = 0, due_s
             self._clear_s = max(self._clear_s, now_s) + self._pace_s()
-            taken.append((target, due_s))
+            taken.append((slot.target, due_s))
         return taken
 
     def done(self, target: Target, now_s: float) -> float:
@@ -156,13 +163,13 @@ class Schedule:
         slot = self._slots[target]
         gap_s = self._jittered_s(slot) if slot.gap_s is None else slot.gap_s
         slot.gap_s = None
-        return self._queue(target, max(slot.due_s + gap_s, now_s))
+        return self._queue(slot, max(slot.due_s + gap_s, now_s))
 
     def retry(self, target: Target, now_s: float) -> float:
         """Give a target back whose probe could not be made; it is due again soon, its round is not over."""
         slot = self._slots[target]
         slot.since_s = None
-        return self._queue(target, now_s + min(RETRY_S, slot.every_s))
+        return self._queue(slot, now_s + min(RETRY_S, slot.every_s))
 
     def wake_s(self) -> float:
         """When `take` may next have something; infinity when nothing is waiting."""
@@ -176,25 +183,24 @@ class Schedule:
     def _jittered_s(self, slot: _Slot) -> float:
         return slot.every_s * (1 - slot.check.cadence.jitter * self._random())
 
-    def _queue(self, target: Target, due_s: float) -> float:
+    def _queue(self, slot: _Slot, due_s: float) -> float:
         self._ticket += 1
-        slot = self._slots[target]
         slot.due_s, slot.ticket = due_s, self._ticket
-        heapq.heappush(self._heap, (due_s, self._ticket, target))
+        heapq.heappush(self._heap, (due_s, self._ticket, slot))
         return due_s
 
-    def _head(self) -> tuple[float, int, Target] | None:
+    def _head(self) -> tuple[float, int, _Slot] | None:
         """The next entry that still counts; those of targets that changed or went are dropped on the way."""
         while self._heap:
-            slot = self._slots.get(self._heap[0][2])
-            if slot is not None and slot.ticket == self._heap[0][1]:
-                return self._heap[0]
+            head = self._heap[0]
+            if head[2].ticket == head[1]:
+                return head
             heapq.heappop(self._heap)
         return None
 
     def _sweep(self) -> None:
         """Keep the heap no longer than the targets it is for, however often they are replaced."""
-        current = [entry for entry in self._heap if (s := self._slots.get(entry[2])) and s.ticket == entry[1]]
+        current = [entry for entry in self._heap if entry[2].ticket == entry[1]]
         heapq.heapify(current)
         self._heap = current
 
