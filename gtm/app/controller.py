@@ -13,6 +13,7 @@ import structlog
 
 from gtm.app import asked
 from gtm.app.bundle import Bundle, build, relocate
+from gtm.app.chronicle import Chronicle
 from gtm.app.clock import SteadyClock
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
@@ -80,7 +81,10 @@ class Controller:
         self._publication = Publication(state, store, self._clock)
         self._orders = Orders(store, now_s)
         self._recorder = Recorder(folder, state, store)
-        self._observer = Observer(node.name, checks, remembered(store, checks, now_s), self._moved, self._clock)
+        self._chronicle = Chronicle(node.name, clock=self._clock)
+        self._observer = Observer(
+            node.name, checks, remembered(store, checks, now_s), self._moved, self._clock, self._chronicle
+        )
         self._load = LoadKeeper(bundle.deployment)
         self._building = asyncio.Lock()
         self._rtt = RttFollow(bundle, folder, state, on_preferences=self._prefer, post=self._post)
@@ -136,7 +140,7 @@ class Controller:
         for task in self._apart:
             task.cancel()
         await asyncio.gather(*self._apart, return_exceptions=True)
-        self._write_down()
+        self._write_down(final=True)
         self._rtt.save()
         self._publication.leave()
 
@@ -317,17 +321,18 @@ class Controller:
             if (news := self._latest()) is not None:
                 await asyncio.to_thread(self._recorder.write, news)
 
-    def _write_down(self) -> None:
-        if (news := self._latest()) is not None:
+    def _write_down(self, *, final: bool = False) -> None:
+        if (news := self._latest(final=final)) is not None:
             self._recorder.write(news)
 
-    def _latest(self) -> News | None:
+    def _latest(self, *, final: bool = False) -> News | None:
         decision = self._publication.decision
         return (
             None
             if decision is None
             else News(
                 decision=decision,
+                entries=self._chronicle.take(final=final),
                 judgements=self._observer.judgements(),
                 own=dict(self._observer.own),
                 overrides=self._orders.standing,

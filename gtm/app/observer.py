@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from gtm.app.chronicle import Chronicle
 from gtm.app.panel import Change, Panel
 from gtm.decide.assign import assigned
 from gtm.decide.quorum import Vantage
@@ -34,6 +35,7 @@ class Observer:
         remembered: Mapping[Target, Judgement],
         on_change: Callable[[Sequence[Change]], None],
         clock: Callable[[], float],
+        chronicle: Chronicle,
     ) -> None:
         """Nothing is probed before `run`."""
         self._node = node
@@ -41,6 +43,7 @@ class Observer:
         self._checks = checks
         self._on_change = on_change
         self._clock = clock
+        self._chronicle = chronicle
         self._panel = Panel(node, checks, remembered, self._clock())
         self._fresh: list[tuple[Target, Result]] = []
         self._idle: frozenset[Target] = frozenset()
@@ -93,6 +96,7 @@ class Observer:
         self._panel.configure(checks, self._clock())
         self._panel.leave(self._kept(mine), self._clock())
         self._paces = {target: pace for target, pace in self._paces.items() if target in mine}
+        self._chronicle.keep(self._panel.own.keys())
 
     def hear(self, others: Sequence[Vantage]) -> None:
         """Take in what all other nodes say now; targets are shared out anew among those that are alive."""
@@ -153,12 +157,15 @@ class Observer:
         results, self._fresh = self._fresh, []
         if not results:
             return
+        for target, result in results:
+            self._chronicle.result(target, result)
         changes = self._panel.fold(results, self._clock())
         self._set_paces({target for target, _ in results} & self._probed.keys())
         self._note(changes)
 
     def _note(self, changes: Sequence[Change]) -> None:
         for change in changes:
+            self._chronicle.change(change.target, change.vantage, change.before, change.after)
             if not change.vantage:
                 log.info("health", **_line(change))
         if changes:

@@ -11,6 +11,7 @@ import structlog
 
 from gtm.decide.plan import Decision
 from gtm.model.check import Target
+from gtm.model.chronicle import NO_ENTRIES, Entries
 from gtm.model.cluster import ClusterState
 from gtm.model.errors import StoreError
 from gtm.model.health import Judgement
@@ -39,6 +40,7 @@ class News:
     cluster: ClusterState | None = None
     load: LoadSummary | None = None
     rtt: RttState | None = None
+    entries: Entries = NO_ENTRIES
 
 
 class Recorder:
@@ -59,6 +61,7 @@ class Recorder:
         try:
             self._facts(news).save(self._state)
             self._remember(news)
+            self._store.write_chronicle(news.entries, time.time())
         except StoreError as error:
             log.error("not_written_down", reason=str(error))
 

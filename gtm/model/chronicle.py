@@ -63,3 +63,6 @@ class Entries:
 
     transitions: tuple[Transition, ...] = ()
     runs: tuple[Run, ...] = ()
+
+
+NO_ENTRIES = Entries()
