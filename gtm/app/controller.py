@@ -46,6 +46,7 @@ STORE_POLL_S = 0.025  # one look takes some ten microseconds
 EXPIRE_LOOKS = 20  # of the store for one at what was pushed and has had its time
 FILES_POLL_S = 1.0
 RECORD_S = 2.0
+RECORD_SHARE = 0.05  # the most of a core that writing down may take where nothing is new
 IDLE_LOOK_S = 60.0
 CONTACT_S = 3.0  # to hear of the orders that stand in the shared store, before the first answer
 RETRY_S = 1.0  # after a revision that could not be published
@@ -315,11 +316,14 @@ class Controller:
             await asyncio.sleep(PULSE_S)
 
     async def _record(self) -> None:
-        """Write down news at once, and what probes find every now and then."""
+        """Write down news at once, and what probes find every now and then: the less often the longer that takes."""
+        took_s = 0.0
         while True:
-            await within(self._news, RECORD_S)
+            await within(self._news, max(RECORD_S, took_s / RECORD_SHARE))
+            began_s = time.monotonic()
             if (news := self._latest()) is not None:
                 await asyncio.to_thread(self._recorder.write, news)
+            took_s = time.monotonic() - began_s
 
     def _write_down(self, *, final: bool = False) -> None:
         if (news := self._latest(final=final)) is not None:

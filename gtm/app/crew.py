@@ -140,8 +140,9 @@ def _spawn(role: Role) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
 
 def _said_ready(pipe: IO[bytes]) -> bool:
     with pipe:
-        ready, _, _ = select.select([pipe], [], [], START_S)
-        return bool(ready) and pipe.read(1) == b"1"
+        poll = select.poll()  # not select, which knows descriptors up to 1023 only: probes may hold thousands
+        poll.register(pipe, select.POLLIN)
+        return bool(poll.poll(START_S * 1000)) and pipe.read(1) == b"1"
 
 
 def hold(state: Path, name: str) -> object:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import marshal
 import pickle
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gtm.answer.compile import compile_sets, layout
 from gtm.answer.respond import answer
 from gtm.decide.plan import decide
 from gtm.geo import tablefile
+from gtm.model.check import Target
 from gtm.model.deployment import Deployment
 from gtm.model.errors import StoreError
-from gtm.model.health import Judgement
+from gtm.model.health import Health, Judgement, Phases, Result, Vote
 from gtm.model.node import Identity
-from gtm.publish.dns import sealed
+from gtm.publish.dns import judgement_rows, sealed
 from gtm.publish.dns.control import Control
 from gtm.publish.dns.facts import Facts
 from gtm.publish.dns.manifest import Manifest
@@ -117,7 +121,8 @@ def test_a_state_file_can_say_things_but_not_do_things(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (print, ("pwned",))
 
-    sealed.write(tmp_path / "facts", "facts", sealed.freeze(None)[:16] + pickle.dumps(Evil()))
+    evil = sealed.freeze(None)[:16] + pickle.dumps(Evil())
+    sealed.write(tmp_path / "facts", "facts", len(evil).to_bytes(8, "big") + evil + marshal.dumps([]))
     with pytest.raises(StoreError, match="asks for builtins.print"):
         Facts.load(tmp_path)
 
@@ -166,3 +171,30 @@ def test_a_pickle_of_other_fields_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sealed, "_shapes", lambda: b"0" * 16)
     with pytest.raises(StoreError, match="written by another version of gtm"):
         sealed.thaw(frozen)
+
+
+targets = st.builds(Target, check=st.sampled_from(("web", "tcp")), address=st.ip_addresses())
+times = st.floats(0, 1e10)
+phases = st.builds(Phases, connect_s=st.none() | times, tls_s=st.none() | times, first_byte_s=st.none() | times)
+results = st.builds(
+    Result, at_s=times, ok=st.booleans(), took_s=times, detail=st.text(), poor=st.booleans(), phases=phases
+)
+votes = st.builds(
+    Vote, vantage=st.text(), health=st.sampled_from(Health), counted=st.booleans(), why=st.sampled_from(("", "so"))
+)
+judgements = st.builds(
+    Judgement,
+    health=st.sampled_from(Health),
+    since_s=times,
+    streak=st.integers(0, 100),
+    failures=st.integers(0, 100),
+    history=st.integers(1, 2**65 - 1),
+    last=st.none() | results,
+    stale=st.booleans(),
+    votes=st.lists(votes, max_size=3).map(tuple),
+)
+
+
+@given(st.dictionaries(targets, judgements, max_size=5))
+def test_judgements_come_back_from_rows_as_they_were(some: dict[Target, Judgement]) -> None:
+    assert judgement_rows.load(marshal.loads(marshal.dumps(judgement_rows.dump(some)))) == some

@@ -6,6 +6,8 @@ serving. A reader works the plan out again from it, by the same pure function.
 
 from __future__ import annotations
 
+import marshal
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,9 +20,11 @@ from gtm.model.load import LoadSummary
 from gtm.model.override import Override
 from gtm.model.plan import PoolPlan
 from gtm.model.rtt import RttState
-from gtm.publish.dns import sealed
+from gtm.publish.dns import judgement_rows, sealed
 
 FILE = "facts"
+JUDGEMENTS = "judgements"
+_LENGTH = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +52,20 @@ class Facts:
 
     def save(self, state: Path) -> None:
         """Replace the facts of a state folder. Raises StoreError."""
-        payload = {each.name: getattr(self, each.name) for each in fields(self)}
-        sealed.write(state / FILE, "facts", sealed.freeze(payload))
+        payload = {each.name: getattr(self, each.name) for each in fields(self) if each.name != JUDGEMENTS}
+        rest, rows = sealed.freeze(payload), marshal.dumps(judgement_rows.dump(self.judgements))
+        sealed.write(state / FILE, "facts", _LENGTH.pack(len(rest)) + rest + rows)
 
     @classmethod
     def load(cls, state: Path) -> Facts:
         """The facts of a state folder. Raises StoreError."""
         path = state / FILE
-        payload = sealed.thaw(sealed.read(path, "facts"))
+        data = sealed.read(path, "facts")
         try:
-            return cls(**payload)
-        except TypeError as error:
+            (length,) = _LENGTH.unpack_from(data)
+            rest = data[_LENGTH.size : _LENGTH.size + length]
+            payload = sealed.thaw(rest)
+            rows = marshal.loads(data[_LENGTH.size + length :])
+            return cls(**payload, judgements=judgement_rows.load(rows))
+        except (TypeError, ValueError, EOFError, struct.error) as error:
             raise StoreError(f"{path}: written by another version of gtm: {error}") from error
