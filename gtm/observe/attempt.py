@@ -27,12 +27,14 @@ class Attempt:
     """One run, under a deadline that its runner keeps.
 
     `doing` completes "timeout while ..."; `poor` says why the target is worse than it should be by its own account.
-    The phases are in seconds; `lap_s` ends one. `limit` is what enforces the deadline, set by the runner.
+    `unheard`: it goes over a connection kept from the run before, and nothing has come over that yet, so that a timeout
+    may be the connection's alone. The phases are in seconds; `lap_s` ends one. `limit` is what enforces the deadline,
+    set by the runner.
     """
 
     __slots__ = (
         "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "poor",
-        "start_s", "tls_s",
+        "start_s", "tls_s", "unheard",
     )  # fmt: skip
 
     def __init__(self, deadline_s: float) -> None:
@@ -40,6 +42,7 @@ class Attempt:
         self.deadline_s = deadline_s
         self.doing = "connecting"
         self.poor: str | None = None
+        self.unheard = False
         self.connect_s: float | None = None
         self.tls_s: float | None = None
         self.first_byte_s: float | None = None

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 from gtm.model.check import HttpProbe, Target
-from gtm.observe import request, tls
+from gtm.observe import files, request, tls
 from gtm.observe.attempt import Attempt
 from gtm.observe.connection import Connection
 from gtm.observe.outcome import ProbeFault, Reason
@@ -16,6 +16,7 @@ from gtm.observe.secured import HTTP_1_1, secured
 from gtm.observe.stream import Stream, TlsStream
 from gtm.observe.verdict import Verdict
 
+KEPT_MAX_S = 600.0  # then a new one shows whether the target still accepts connections, and with which certificate
 LEFTOVER_S = 0.25  # how long the rest of an answer is waited for that nobody wants, so as to keep its connection
 REQUEST_TIMEOUT = 408
 
@@ -27,6 +28,8 @@ class _Kept:
     connection: Connection
     stream: Stream
     context: ssl.SSLContext | None
+    end: str
+    since_s: float
 
 
 class Http1Ask:
@@ -48,6 +51,7 @@ class Http1Ask:
     def close(self) -> None:
         """Close the connection that is kept for the next run, if there is one."""
         kept, self._kept = self._kept, None
+        files.KEPT.discard(self)
         if kept is not None:
             kept.connection.close()
 
@@ -55,12 +59,14 @@ class Http1Ask:
         """The status. Raises ProbeFault."""
         reader = self._reader()
         if self._kept is not None and (kept := self._taken(self._kept, attempt)) is not None:
+            attempt.unheard = True
             try:
                 return await self._over(kept, attempt, reader)
             except ProbeFault as fault:
                 if not (reader.status == REQUEST_TIMEOUT or (fault.reason in _GONE and not reader.head_done)):
                     raise
             kept.connection.close()
+            attempt.unheard = False
             attempt.doing = "connecting"
             attempt.first_byte_s = attempt.poor = None
             attempt.lap_s()
@@ -74,15 +80,17 @@ class Http1Ask:
         """What was kept, now the attempt's to close; None if it is no longer fit, and closed."""
         settings = self._probe.tls
         self._kept = None
+        files.KEPT.discard(self)
         kept.connection.attempt = attempt
         attempt.keep(kept.connection)
-        fit = kept.connection.idle()
+        fit = kept.connection.idle() and attempt.start_s - kept.since_s < KEPT_MAX_S
         if fit and settings is not None and isinstance(kept.stream, TlsStream):
-            end = kept.stream.channel.dates()[1]
             # A new handshake finds the words for a certificate that has ended, and trusts what the CA file says now.
-            fit = tls.ends_within(end, 0.0) is None and tls.context(settings.ca_file, alpn=HTTP_1_1) is kept.context
+            fit = (
+                tls.ends_within(kept.end, 0.0) is None and tls.context(settings.ca_file, alpn=HTTP_1_1) is kept.context
+            )
             if fit and settings.expires_s is not None:
-                attempt.poor = tls.ends_within(end, settings.expires_s)
+                attempt.poor = tls.ends_within(kept.end, settings.expires_s)
         if fit:
             return kept
         kept.connection.close()
@@ -93,11 +101,13 @@ class Http1Ask:
         connection = Connection(attempt, address)
         await connection.connect(address, port)
         attempt.connect_s = attempt.lap_s()
+        since_s = attempt.start_s
         if settings is None:
-            return _Kept(connection=connection, stream=connection, context=None)
+            return _Kept(connection=connection, stream=connection, context=None, end="", since_s=since_s)
         context = tls.context(settings.ca_file, alpn=HTTP_1_1)
         stream = await secured(connection, address, port, settings=settings, name=self._name)
-        return _Kept(connection=connection, stream=stream, context=context)
+        end = stream.channel.dates()[1] if self._probe.reuse else ""
+        return _Kept(connection=connection, stream=stream, context=context, end=end, since_s=since_s)
 
     async def _over(self, kept: _Kept, attempt: Attempt, reader: ResponseReader) -> str:
         attempt.doing = "sending the request"
@@ -122,14 +132,16 @@ class Http1Ask:
                         await _advance(attempt, kept.stream, reader)
             except (TimeoutError, ProbeFault):
                 return
-        if reader.reusable:
+        if reader.reusable and files.may_keep():
             attempt.let_go(kept.connection)
             self._kept = kept
+            files.KEPT.add(self)
 
 
 async def _advance(attempt: Attempt, stream: Stream, reader: ResponseReader) -> None:
     attempt.doing = reader.phase.value
     data = await stream.receive()
+    attempt.unheard = attempt.unheard and not data
     try:
         if data:
             reader.feed(data)

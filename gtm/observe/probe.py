@@ -55,6 +55,10 @@ class _Run:
         try:
             words = await self._by(attempt)
         except ProbeFault as fault:
+            if attempt.unheard and fault.reason is Reason.TIMEOUT:
+                # A kept connection may have died without a word, in a firewall or with the target's kernel: that is
+                # closed now, and a new one has all of the time.
+                return await self()
             took_s = loop.time() - attempt.start_s
             return Outcome(reason=fault.reason, detail=fault.detail, took_s=took_s, phases=attempt.phases)
         took_s = loop.time() - attempt.start_s

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,16 +14,18 @@ from gtm.model.check import Check, Target
 from gtm.model.health import Result
 from gtm.observe.attempt import close
 from gtm.observe.counters import Counters
+from gtm.observe.files import concurrency
 from gtm.observe.outcome import Outcome, Reason
-from gtm.observe.probe import Prepared, prepare
+from gtm.observe.probe import STALL_S, Prepared, prepare
 from gtm.observe.schedule import RATE_FRESH_PER_S, Pace, Schedule, spacing_s
+from gtm.observe.stamp import Stamps
 
-CONCURRENCY_MAX = 2000
-FILES_KEPT = 200  # descriptors left to the rest of the process
 TICK_S = 0.005
-STAMP_STEP_S = 1e-6
 STALE_AFTER = 3
-WATCH_S = 1.0
+WATCH_S = 0.25
+LOOK_EACH = 4  # beats of the watch
+
+_OF_STALLS = frozenset({Reason.TIMEOUT, Reason.CLOSED, Reason.TLS})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,7 +42,8 @@ class Prober:
     """Probes targets until it is cancelled and calls `on_result` for each result, in the loop that runs it.
 
     Intervals are counted on the monotonic `clock`, so a step of the wall clock moves no probe; `wall` only stamps
-    results, each later than the one before. Faults on this side (Reason.OURS) are counted and tried again, never
+    results (Stamps). A probe that failed by a timeout or a closed connection while this process stood still, stopped or
+    without a core, counts as a fault on this side. Faults on this side (Reason.OURS) are counted and tried again, never
     reported: they say nothing of a target. A target that has had no result for STALE_AFTER of its intervals, as long as
     they are at its pace, is stale: `on_stale` is called in the loop with all that are, within about a second after that
     has changed. `random` spreads and jitters; give a seeded one for a repeatable schedule.
@@ -63,7 +66,9 @@ class Prober:
         self._on_stale = on_stale
         self._limit = concurrency_max or concurrency()
         self._clock = clock
-        self._wall = wall
+        self._stamps = Stamps(wall, clock)
+        self._beat_s = math.inf
+        self._stalled_until_s = -math.inf
         self._prepare = prepare
         self._schedule = Schedule(random or Random().random)
         self._entries: dict[Target, _Entry] = {}
@@ -73,7 +78,6 @@ class Prober:
         self._all_seen = asyncio.Event()
         self._wake = asyncio.Event()
         self._asleep_until_s = math.inf
-        self._stamp_s = -math.inf
         self.update(targets)
 
     @property
@@ -147,12 +151,16 @@ class Prober:
         return True
 
     async def _probe(self, target: Target, entry: _Entry) -> None:
+        started_s = self._clock()
         outcome = await entry.probe()
         if entry.gone:
             return
         entry.task = None
-        self.counters.end(outcome)
         now_s = self._clock()
+        if outcome.reason in _OF_STALLS and self._stood_still(started_s, now_s):
+            words = f"this process stood still meanwhile: {outcome.detail}"
+            outcome = Outcome(reason=Reason.OURS, detail=words, took_s=outcome.took_s)
+        self.counters.end(outcome)
         if outcome.reason is Reason.OURS:
             self._faults[target] = outcome.detail
             self._wake_before(self._schedule.retry(target, now_s))
@@ -167,10 +175,8 @@ class Prober:
         self._note_seen()
 
     def _result(self, outcome: Outcome) -> Result:
-        """The outcome, stamped. A wall clock that is set back must not make new results look older than old ones."""
-        self._stamp_s = max(self._wall(), self._stamp_s + STAMP_STEP_S)
         return Result(
-            at_s=self._stamp_s,
+            at_s=self._stamps.next_s(),
             ok=outcome.ok,
             took_s=outcome.took_s,
             detail=outcome.detail if outcome.poor is None else f"{outcome.detail}: {outcome.poor}",
@@ -179,9 +185,19 @@ class Prober:
         )
 
     async def _watch(self) -> None:
-        while True:
+        self._beat_s = self._clock()
+        for beat in itertools.count(1):
             await asyncio.sleep(WATCH_S)
-            self._look()
+            now_s = self._clock()
+            if now_s - self._beat_s > WATCH_S + STALL_S:
+                self._stalled_until_s = now_s
+            self._beat_s = now_s
+            if beat % LOOK_EACH == 0:
+                self._look()
+
+    def _stood_still(self, started_s: float, now_s: float) -> bool:
+        """Whether the loop was held up between the two times; the watch may be about to notice only."""
+        return started_s < self._stalled_until_s or now_s - self._beat_s > WATCH_S + STALL_S
 
     def _look(self) -> None:
         """Find the stale ones: one comparison for each target, 0.4 ms for 10,000."""
@@ -229,11 +245,3 @@ class Prober:
         slowest_s = max((entry.check.cadence.timeout_s for entry in self._entries.values()), default=0.0)
         turns = math.ceil(len(self._entries) / self._limit)
         return len(self._entries) / RATE_FRESH_PER_S + turns * slowest_s + 1.0
-
-
-def concurrency() -> int:
-    """How many probes may run at once: CONCURRENCY_MAX, or what the limit on open files leaves room for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return CONCURRENCY_MAX
-    return max(8, min(CONCURRENCY_MAX, soft - FILES_KEPT))

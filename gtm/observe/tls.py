@@ -142,9 +142,15 @@ def date_words(begin: str, end: str) -> str:
 
 def ends_within(end: str, expires_s: float) -> str | None:
     """The words "certificate ends on DATE" if one that ends at `end`, as ssl gives it, does so within `expires_s`."""
-    if not end or ssl.cert_time_to_seconds(end) > time.time() + expires_s:
+    if not end or _seconds(end) > time.time() + expires_s:
         return None
     return f"certificate ends on {_day(end)}"
+
+
+@lru_cache(maxsize=4096)
+def _seconds(text: str) -> int:
+    """Seconds since the epoch of a date as ssl gives it: read once for each certificate, it takes 20 us."""
+    return ssl.cert_time_to_seconds(text)
 
 
 def _day(text: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from gtm.model.check import HttpProbe
 from gtm.observe.attempt import Attempt
 from gtm.observe.outcome import ProbeFault, Reason
+from gtm.observe.pattern import Pattern
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -22,8 +21,8 @@ class Verdict:
     def __init__(self, probe: HttpProbe) -> None:
         self._statuses = probe.statuses
         self._degraded_statuses = probe.degraded_statuses
-        self._body = None if probe.body is None else re.compile(probe.body)
-        self._degraded_body = None if probe.degraded_body is None else re.compile(probe.degraded_body)
+        self._body = None if probe.body is None else Pattern(probe.body)
+        self._degraded_body = None if probe.degraded_body is None else Pattern(probe.degraded_body)
 
     def wants_body(self, attempt: Attempt, status: int) -> bool:
         """Judge the status; whether the body must be read too. Raises ProbeFault; may make the attempt poor."""
@@ -37,9 +36,9 @@ class Verdict:
     def body(self, attempt: Attempt, body: bytes) -> None:
         """Judge the body's beginning. Raises ProbeFault; may make the attempt poor."""
         text = body.decode("utf-8", "replace")
-        if self._degraded_body is not None and self._degraded_body.search(text):
+        if self._degraded_body is not None and self._degraded_body.found_in(text):
             attempt.poor = "the body says degraded"
-        elif self._body is not None and not self._body.search(text):
+        elif self._body is not None and not self._body.found_in(text):
             raise ProbeFault(Reason.BODY, "body did not match")
 
 

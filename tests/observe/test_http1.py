@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Target, Tls
+from gtm.observe import files, http1
 from gtm.observe import probe as probe_module
 from gtm.observe.attempt import close
 from gtm.observe.outcome import Outcome, Reason
@@ -147,3 +148,83 @@ def test_a_target_that_calls_itself_degraded() -> None:
     assert outcome.poor == "the body says degraded"
     (outcome, *_), _ = served(OK, HttpProbe(degraded_statuses=((200, 200),)))
     assert outcome.poor == "status 200"
+
+
+def test_a_kept_connection_that_says_nothing_any_more_is_no_failure() -> None:
+    requests: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(1)
+        writer.write(OK)
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        requests.append(2)
+        await asyncio.Event().wait()  # as if the connection were forgotten on the way
+
+    async def go() -> list[Outcome]:
+        async with serving(serve) as peer:
+            check = Check(name="web", probe=replace(REUSE, port=peer.port), cadence=Cadence(timeout_s=3.0))
+            run = prepare(Target(check="web", address=peer.address), check)
+            outcomes = [await run() for _ in range(3)]
+            close(run)
+            return outcomes
+
+    assert all(outcome.ok for outcome in asyncio.run(go()))
+    assert requests == [1, 2, 1, 2, 1]
+
+
+def test_a_target_that_hangs_on_a_new_connection_too_has_failed() -> None:
+    served: list[int] = []
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        if len(served) == 1:
+            writer.write(OK)
+            await writer.drain()
+        await asyncio.Event().wait()
+
+    async def go() -> list[Outcome]:
+        async with serving(serve) as peer:
+            check = Check(name="web", probe=replace(REUSE, port=peer.port), cadence=Cadence(timeout_s=3.0))
+            run = prepare(Target(check="web", address=peer.address), check)
+            outcomes = [await run() for _ in range(2)]
+            close(run)
+            return outcomes
+
+    good, bad = asyncio.run(go())
+    assert good.ok
+    assert (bad.reason, bad.detail) == (Reason.TIMEOUT, "timeout after 3 s while waiting for the status line")
+    assert len(served) == 2
+
+
+def test_a_kept_connection_is_renewed_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "KEPT_MAX_S", 0.0)
+    connections: list[int] = []
+
+    async def go() -> None:
+        async with serving(answers(OK, connections)) as peer:
+            assert all(outcome.ok for outcome in await rounds(peer, REUSE))
+
+    asyncio.run(go())
+    assert connections == [1, 1, 1]
+
+
+def test_no_more_connections_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[int] = []
+
+    async def go() -> None:
+        async with serving(answers(OK, connections)) as peer:
+            check = Check(name="web", probe=replace(REUSE, port=peer.port), cadence=Cadence(timeout_s=20.0))
+            runs = [prepare(Target(check="web", address=peer.address), check) for _ in range(5)]
+            before = len(files.KEPT)
+            monkeypatch.setattr(files, "kept_max", lambda: before + 2)
+            for _ in range(2):
+                for run in runs:
+                    assert (await run()).ok
+                assert len(files.KEPT) == before + 2
+            for run in runs:
+                close(run)
+            assert len(files.KEPT) == before
+
+    asyncio.run(go())
+    assert sorted(connections) == [1] * 6 + [2] * 2

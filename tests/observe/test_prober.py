@@ -14,9 +14,10 @@ import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Target, TcpProbe
 from gtm.model.health import Phases, Result
+from gtm.observe.files import CONCURRENCY_MAX, concurrency
 from gtm.observe.outcome import Outcome, Reason
 from gtm.observe.probe import Prepared
-from gtm.observe.prober import CONCURRENCY_MAX, Prober, concurrency
+from gtm.observe.prober import Prober
 from gtm.observe.schedule import Pace
 from tests.observe.peers import says, serving
 
@@ -70,7 +71,9 @@ class World:
         self.cancelled: list[Target] = []
         self.stale: list[tuple[float, frozenset[Target]]] = []
         self.wall_s = 1.7e9
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, InventedLoop)
+        self.loop = loop
         self.prober = Prober(
             self.targets,
             self.note,
@@ -386,6 +389,25 @@ def test_a_fast_target_is_probed_at_its_fast_interval_at_once() -> None:
         assert times[0] <= 1200.1
         assert 199 <= len(times) <= 202
         assert len([at for at, target in world.starts if target == second and at >= 1200]) == 2
+
+    run(go())
+
+
+def test_a_timeout_while_this_process_stood_still_is_our_fault() -> None:
+    async def go() -> None:
+        world = World(count=1)
+        timeout = Outcome(reason=Reason.TIMEOUT, detail="timeout after 3 s", took_s=3.0)
+        world.took_s = lambda _target: 3.0 if world.loop.time() < 1005 else 0.01
+        world.outcome = lambda _target: timeout if world.loop.time() < 1005 else GOOD
+
+        def stand_still() -> None:
+            world.loop.selector.now_s += 1.0
+
+        world.loop.call_later(1.6, stand_still)
+        await world.for_s(8)
+        assert {result.ok for _, _, result in world.results} == {True}
+        assert world.prober.counters.failed == {Reason.OURS: 1}
+        assert world.prober.counters.ours_detail == "this process stood still meanwhile: timeout after 3 s"
 
     run(go())
 

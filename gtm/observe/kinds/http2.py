@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gtm.model.address import IPAddress
 from gtm.model.check import HttpProbe, Target, Tls
-from gtm.observe import request
+from gtm.observe import files, request
 from gtm.observe.attempt import Attempt
 from gtm.observe.connection import Connection
 from gtm.observe.kinds.session import Session
@@ -42,7 +42,9 @@ class Http2Ask:
         """The status. Raises ProbeFault."""
         session, self._kept = self._kept, None
         if session is not None:
+            files.KEPT.discard(self)
             session.renew(attempt)
+            attempt.unheard = True
             if self._probe.tls is not None and self._probe.tls.expires_s is not None:
                 session.note_certificate(self._probe.tls.expires_s)
             try:
@@ -50,8 +52,16 @@ class Http2Ask:
             except ProbeFault as fault:
                 if fault.reason is not Reason.CLOSED or session.status:
                     raise
+            attempt.unheard = False
             attempt.doing = "connecting"  # the server was tired of the old connection: that says nothing of its health
         return await self._over(await self._opened(attempt), attempt)
+
+    def close(self) -> None:
+        """Close the connection that is kept for the next run, if there is one."""
+        session, self._kept = self._kept, None
+        files.KEPT.discard(self)
+        if session is not None:
+            session.close()
 
     async def _opened(self, attempt: Attempt) -> Session:
         return await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
@@ -72,9 +82,10 @@ class Http2Ask:
         """Keep the connection for the next run, if the answer ends well."""
         while not session.ended:
             await session.advance()
-        if session.fit:
+        if session.fit and files.may_keep():
             session.let_go()
             self._kept = session
+            files.KEPT.add(self)
 
 
 async def opened(attempt: Attempt, address: IPAddress, port: int, settings: Tls | None, name: str) -> Session:

@@ -75,6 +75,10 @@ class Session:
         if isinstance(self._stream, TlsStream):
             self._attempt.poor = ends_within(self._stream.channel.dates()[1], expires_s)
 
+    def close(self) -> None:
+        """Close the connection at once."""
+        self._connection.close()
+
     def let_go(self) -> None:
         """Keep the connection open beyond this run."""
         self._attempt.let_go(self._connection)
@@ -97,6 +101,7 @@ class Session:
         data = await self._stream.receive()
         if not data:
             raise ProbeFault(Reason.CLOSED, f"connection closed while {self._attempt.doing}")
+        self._attempt.unheard = False
         self._received += len(data)
         if self._received > RECEIVED_MAX_BYTES:
             raise ProbeFault(Reason.PROTOCOL, f"more than {RECEIVED_MAX_BYTES} bytes while {self._attempt.doing}")
