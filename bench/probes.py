@@ -17,7 +17,6 @@ import contextlib
 import cProfile
 import datetime as dt
 import json
-import os
 import pstats
 import resource
 import shutil
@@ -82,7 +81,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=10_000)
     parser.add_argument("--tls-targets", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, after the first round")
-    parser.add_argument("--quick", action="store_true", help="four cases, five seconds each")
+    parser.add_argument("--quick", action="store_true", help="three cases, five seconds each")
     parser.add_argument("--only", help="cases whose name contains this")
     parser.add_argument("--profile", action="store_true", help="where the time goes, of the first case")
     parser.add_argument("--json", action="store_true")
@@ -143,7 +142,9 @@ def ran(case: Case, ports: dict[str, int], folder: Path, options: argparse.Names
     return figures
 
 
-async def child(case: dict[str, object], ports: dict[str, int], ca_file: str, seconds: float, profile: bool) -> Figures:
+async def child(
+    *, case: dict[str, object], ports: dict[str, int], ca_file: str, seconds: float, profile: bool
+) -> Figures:
     what = Case(**case)  # type: ignore[arg-type]
     prober, gaps = made(what, ports, ca_file)
     counters = prober.counters = Recording()
@@ -344,7 +345,7 @@ def certificate(folder: Path) -> None:
     )
     (folder / "ca.pem").write_bytes(public)
     (folder / "server.pem").write_bytes(public + private)
-    os.chmod(folder / "server.pem", 0o600)
+    (folder / "server.pem").chmod(0o600)
 
 
 if __name__ == "__main__":
