@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from gtm import __version__
+from gtm.cli import checks
 from gtm.cli.command import OK, PROBLEM, Commands, add_command, say
 
 
@@ -26,7 +27,7 @@ Nothing that exists is overwritten.
         deployment=False,
     )
     init.add_argument("folder", metavar="DIR", type=Path, help="the folder to write; made if need be")
-    add_command(
+    check = add_command(
         commands,
         "check",
         run_check,
@@ -36,8 +37,10 @@ gtm check                       the deployment in this folder
 gtm check -C mine --json | jq -r '.errors[] | "\\(.file):\\(.line): \\(.message)"'
 
 All errors are listed at once, each with file, line, key and what is allowed. Exit code 1 if there is any.
+`gtm check log` shows how verdicts changed, `gtm check tune` tries other settings on what was seen.
 """,
     )
+    checks.add_actions(check)
     add_command(
         commands,
         "version",

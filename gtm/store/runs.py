@@ -74,6 +74,12 @@ def find(
     return (_run(row) for row in rows)
 
 
+def checks(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The names of the checks that have any."""
+    rows = connection.execute("SELECT DISTINCT check_name FROM watched ORDER BY check_name")
+    return tuple(name for (name,) in rows)
+
+
 def _run(row: tuple[Any, ...]) -> Run:
     check, address, vantage, first_at_s, last_at_s, outcome, count, took_min_s, took_mean_s, took_max_s, detail = row
     return Run(

@@ -147,6 +147,11 @@ class Store:
         with self._database.read() as connection:
             return tuple(runs.find(connection, since_s=since_s, check=check, address=address))
 
+    def checks_seen(self) -> tuple[str, ...]:
+        """The names of the checks of which there are runs."""
+        with self._database.read() as connection:
+            return runs.checks(connection)
+
     # Revisions.
 
     def next_revision(self, *, at_least: int = 1) -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from gtm.app.await_revision import Applied
 from gtm.app.check import Counts, FailedTest, Fault, Report
+from gtm.app.check_log import Logged
 from gtm.app.explain import Explained, Outcome, RegionStep, Slot
 from gtm.app.geodata import Checked, Shown, Updated
 from gtm.app.init import Written
@@ -20,8 +21,11 @@ from gtm.app.people import Done, Effect, Listing
 from gtm.app.push import Delivered
 from gtm.app.rtt_show import Preferring, ShownRtt
 from gtm.app.rtt_shown import MeasuredLevel, MeasuredRegion
+from gtm.app.tune import CheckTuned, Tuned
 from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
+from gtm.decide.replay import Detection, Score, Setting
+from gtm.model.chronicle import Run, Transition
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
 from gtm.model.load import LoadSourceState, LoadSubject, LoadSummary, LoadValue
@@ -38,6 +42,7 @@ PRINTED = (
     ClusterState, PeerState, Vote, RttState,
     MeasuredLevel, MeasuredRegion, Preferring, ShownRtt,
     LoadSourceState, LoadSubject, LoadSummary, LoadValue,
+    Logged, Transition, Run, Tuned, CheckTuned, Score, Setting, Detection,
     Done, Delivered, Effect, Listing, Candidate, TriedRule, Result, Override, AuditEntry, s.Status, s.ControllerStatus,
     s.TableStatus, s.WorkerStatus, s.RegionStatus, s.PoolStatus, s.PoolRegionStatus, s.InstanceStatus, s.DatabaseStatus,
 )  # fmt: skip
