@@ -97,7 +97,7 @@ def main() -> None:
         path = Path(folder) / "store.db"
         with Timed(path) as store:
             judged = dict.fromkeys(TARGETS, Judgement())
-            rounds = 2 + (max(transitions.TRANSITIONS_MAX, 2 * runs.RUNS_MAX) // COUNT // 2 if options.full else 10)
+            rounds = 12 + (max(transitions.TRANSITIONS_MAX, runs.RUNS_MAX) // COUNT if options.full else 0)
             begins, changes, writes = [], [], []
             for number in range(rounds):
                 now_s += STEP_S

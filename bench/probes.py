@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import cProfile
 import datetime as dt
+import gc
 import json
 import pstats
 import resource
@@ -148,6 +149,8 @@ async def child(
     what = Case(**case)  # type: ignore[arg-type]
     prober, gaps = made(what, ports, ca_file)
     counters = prober.counters = Recording()
+    gc.collect()
+    gc.freeze()  # as the controller does with what it has read
     task = asyncio.create_task(prober.run())
     began_s = time.monotonic()
     if not await prober.first_round():

@@ -185,10 +185,10 @@ class Node:
         os.kill(self.controller.pid, signal.SIGCONT)
 
     def is_leader(self) -> bool:
-        """Whether its etcd member leads."""
+        """Whether its etcd member leads. While none is elected, no member does."""
         port = ETCD_PORT
         said = self.host.inside(lambda: httpx.post(f"http://127.0.0.1:{port}/v3/maintenance/status", json={}).json())
-        return bool(said["leader"] == said["header"]["member_id"])
+        return bool(said.get("leader") == said["header"]["member_id"])
 
     def view(self) -> View:
         """What its state folder says."""

@@ -210,6 +210,7 @@ def one_node_is_cut_off_from_etcd(story: Story, victim: Node) -> None:
 
 
 def the_leader_is_killed(story: Story) -> None:
+    until(lambda: any(node.is_leader() for node in story.lab.nodes.values()), "etcd has a leader")
     leader = next(node for node in story.lab.nodes.values() if node.is_leader())
     bounds = dict.fromkeys(story.lab.nodes, DETECTED_S + ELECTED_S)
     with story.chapter("the leader of etcd is killed -9, then a region dies", bounds):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gtm.model.check import Cadence, Check, HttpProbe, Target, Tls
-from gtm.observe import files, http1
+from gtm.observe import files, http1, tls
 from gtm.observe import probe as probe_module
 from gtm.observe.attempt import close
 from gtm.observe.outcome import Outcome, Reason
@@ -228,3 +230,28 @@ def test_no_more_connections_are_kept_than_there_is_room_for(monkeypatch: pytest
 
     asyncio.run(go())
     assert sorted(connections) == [1] * 6 + [2] * 2
+
+
+def test_the_end_of_a_certificate_ends_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    connections: list[int] = []
+
+    async def go() -> None:
+        context = authority.server("127.0.77.1")
+        async with serving(answers(OK, connections), tls=context) as peer:
+            what = replace(REUSE, port=peer.port, tls=Tls(ca_file=authority.ca_file, expires_s=3600.0))
+            run = prepare(Target(check="web", address=peer.address), Check(name="web", probe=what))
+            assert [(await run()).poor for _ in range(2)] == [None, None]
+            now_s = time.time()
+            monkeypatch.setattr(tls, "time", replaced(now_s + 86400 - 1800))
+            assert "certificate ends on" in str((await run()).poor)
+            monkeypatch.setattr(tls, "time", replaced(now_s + 2 * 86400))
+            await run()
+            close(run)
+
+    asyncio.run(go())
+    assert connections == [3, 1]
+
+
+def replaced(now_s: float) -> SimpleNamespace:
+    return SimpleNamespace(time=lambda: now_s, gmtime=time.gmtime, strftime=time.strftime)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+
 from gtm.model.address import IPAddress
 from gtm.model.check import HttpProbe, Target, Tls
-from gtm.observe import files, request
+from gtm.observe import files, request, tls
 from gtm.observe.attempt import Attempt
 from gtm.observe.connection import Connection
+from gtm.observe.http1 import KEPT_MAX_S
 from gtm.observe.kinds.session import Session
 from gtm.observe.outcome import ProbeFault, Reason
 from gtm.observe.secured import HTTP_2, secured
@@ -21,13 +24,15 @@ class Http2Ask:
     Raises ValueError for what cannot be sent.
     """
 
-    __slots__ = ("_headers", "_kept", "_name", "_probe", "_target", "_verdict")
+    __slots__ = ("_context", "_headers", "_kept", "_name", "_probe", "_since_s", "_target", "_verdict")
 
     def __init__(self, target: Target, probe: HttpProbe) -> None:
         self._target = target
         self._probe = probe
         self._verdict = Verdict(probe)
         self._kept: Session | None = None
+        self._context: ssl.SSLContext | None = None
+        self._since_s = 0.0
         self._name = request.server_name(probe, target)
         fields = [(name.lower(), value) for name, value in request.fields(probe, target)]
         self._headers = (
@@ -40,6 +45,8 @@ class Http2Ask:
 
     async def __call__(self, attempt: Attempt) -> str:
         """The status. Raises ProbeFault."""
+        if self._kept is not None and not self._fit(self._kept, attempt):
+            self.close()
         session, self._kept = self._kept, None
         if session is not None:
             files.KEPT.discard(self)
@@ -63,7 +70,19 @@ class Http2Ask:
         if session is not None:
             session.close()
 
+    def _fit(self, session: Session, attempt: Attempt) -> bool:
+        """Whether a new connection would be trusted too, and what was kept is not so old that one should be tried."""
+        if attempt.start_s - self._since_s >= KEPT_MAX_S:
+            return False
+        settings = self._probe.tls
+        return settings is None or (self._trusting() is self._context and not session.certificate_ended())
+
+    def _trusting(self) -> ssl.SSLContext | None:
+        """The context for a new connection: another one where the CA file is another."""
+        return None if self._probe.tls is None else tls.context(self._probe.tls.ca_file, alpn=HTTP_2)
+
     async def _opened(self, attempt: Attempt) -> Session:
+        self._context, self._since_s = self._trusting(), attempt.start_s
         return await opened(attempt, self._target.address, self._probe.port, self._probe.tls, self._name)
 
     async def _over(self, session: Session, attempt: Attempt) -> str:

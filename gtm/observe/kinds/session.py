@@ -75,6 +75,10 @@ class Session:
         if isinstance(self._stream, TlsStream):
             self._attempt.poor = ends_within(self._stream.channel.dates()[1], expires_s)
 
+    def certificate_ended(self) -> bool:
+        """Whether the certificate of the connection is past its end."""
+        return isinstance(self._stream, TlsStream) and bool(ends_within(self._stream.channel.dates()[1], 0.0))
+
     def close(self) -> None:
         """Close the connection at once."""
         self._connection.close()
