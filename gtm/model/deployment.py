@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gtm.model.anycast import Anycast
 from gtm.model.check import Check, Composed, Target
 from gtm.model.expectation import Expectation
 from gtm.model.load import LoadSettings
@@ -32,6 +33,7 @@ class Deployment:
     expectations: tuple[Expectation, ...] = ()
     rtt: RttSettings | None = None
     load: LoadSettings | None = None
+    anycast: Anycast | None = None
 
     def targets(self) -> dict[Target, Check]:
         """Every target that some pool needs, once, with its check; those that composed checks look at, too."""
