@@ -211,7 +211,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """How long announcements live without a healthy thinker (`ttl_s`) or controller (`controller_s`); what comes then."""
+    """How long announcements live without a healthy thinker (`ttl_s`) or controller (`controller_s`); and then."""
 
     ttl_s: float = 3.0
     controller_s: float = 60.0
