@@ -17,6 +17,7 @@ from gtm.app.chronicle import Chronicle
 from gtm.app.clock import SteadyClock
 from gtm.app.cluster import Cluster
 from gtm.app.digest import deployment_digest
+from gtm.app.folders import shared_file
 from gtm.app.intake import Intake
 from gtm.app.load import LoadKeeper
 from gtm.app.observer import Observer
@@ -40,7 +41,6 @@ from gtm.store.store import Store
 
 log = structlog.get_logger()
 
-SHARED = "shared"  # what was last known of the shared store, in the state folder
 PULSE_S = 0.5
 STORE_POLL_S = 0.025  # one look takes some ten microseconds
 EXPIRE_LOOKS = 20  # of the store for one at what was pushed and has had its time
@@ -97,7 +97,7 @@ class Controller:
         self._shared: Shared | None = None
         self._cluster: Cluster | None = None
         if node.cluster is not None:
-            self._shared = Shared(node.cluster, node, folder=folder, cache=state / SHARED, on_change=self._heard)
+            self._shared = Shared(node.cluster, node, folder=folder, cache=shared_file(state), on_change=self._heard)
             self._cluster = Cluster(self._shared, self._observer, node.name)
 
     async def settle(self) -> None:
@@ -291,7 +291,9 @@ class Controller:
         self.bundle = bundle
         self._publication.adopt(bundle, base)
         self._publish()
-        log.info("relocated", classes=len(bundle.classes.loci), notes=bundle.notes)
+        log.info("relocated", classes=len(bundle.classes.loci))
+        for note in bundle.notes:
+            log.warning("preferences_left_out", note=note)
 
     def _located(self, bundle: Bundle) -> Bundle:
         """The bundle with what clients prefer now; as it is where that cannot be worked out. Call it from a thread."""

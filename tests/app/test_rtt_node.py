@@ -50,6 +50,8 @@ def test_measured_times_decide_where_there_are_enough_of_them(tmp_path: Path) ->
         assert answered(made, SAO_PAULO) == "127.0.1"
         assert answered(made, "203.0.2.0") == "127.0.2"  # two samples are too few: nearest
         until(lambda: "preferences of" in made.gtm("status").stdout)
+        said = made.gtm("explain", "www.example.com", "--from", f"{SAO_PAULO}/24").stdout
+        assert "120.0 ms" in said, said
         assert made.stop() == 0
         (made.folder / "rtt.csv").write_text("prefix,region,rtt,count\n")
         made.serve()
