@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,9 +16,11 @@ from gtm.model.check import Target
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.errors import StoreError
 from gtm.model.health import Health, Judgement
-from gtm.store.shared import Shared
 from gtm.store.shared_view import Peer, SharedView
 from gtm.wire import opinions
+
+if TYPE_CHECKING:  # it takes the extra `http`, which a node alone need not have
+    from gtm.store.shared import Shared
 
 log = structlog.get_logger()
 

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -36,8 +37,10 @@ from gtm.model.errors import GtmError, StoreError
 from gtm.model.health import Judgement
 from gtm.model.node import Node
 from gtm.publish.dns.tables import Base
-from gtm.store.shared import Shared
 from gtm.store.store import Store
+
+if TYPE_CHECKING:
+    from gtm.store.shared import Shared
 
 log = structlog.get_logger()
 
@@ -97,6 +100,8 @@ class Controller:
         self._shared: Shared | None = None
         self._cluster: Cluster | None = None
         if node.cluster is not None:
+            from gtm.store.shared import Shared  # it takes the extra `http`, which a node alone need not have
+
             self._shared = Shared(node.cluster, node, folder=folder, cache=shared_file(state), on_change=self._heard)
             self._cluster = Cluster(self._shared, self._observer, node.name)
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gtm.model.override import Override, Subject
-from gtm.store.etcd.layout import Layout, Posting
-from gtm.store.etcd.orders import read_orders
+from gtm.store.etcd.layout import Layout, Posting, read_orders
 from gtm.wire import etcd_answer
 
 ALIVE = "alive"  # posted several times in a lease, so that others hear of a node that has no news

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gtm.model.errors import StoreError
 from gtm.model.override import Action, Override, Subject
 from gtm.store.overrides import AuditEntry
+from gtm.wire import etcd_answer
 from gtm.wire.etcd import prefix_end
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -148,3 +149,21 @@ def decode_entry(value: bytes) -> AuditEntry | None:
 
 def _json(**fields: object) -> bytes:
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_orders(
+    layout: Layout, pairs: tuple[etcd_answer.KeyValue, ...]
+) -> tuple[tuple[Override, ...], tuple[str, ...]]:
+    """The orders among some keys, oldest first, and what makes no sense."""
+    orders: list[Override] = []
+    faults: list[str] = []
+    for pair in pairs:
+        subject = layout.read(pair.key)
+        if not isinstance(subject, Subject):
+            faults.append(f"etcd: {pair.key.decode('utf-8', 'replace')[:80]} is no key of an order")
+            continue
+        try:
+            orders.append(decode_order(subject, pair.value))
+        except StoreError as error:
+            faults.append(str(error))
+    return tuple(sorted(orders, key=lambda one: (one.since_s, str(one.subject)))), tuple(faults)

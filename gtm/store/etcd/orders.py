@@ -9,7 +9,7 @@ from gtm.model.errors import StoreError
 from gtm.model.override import Override, Subject
 from gtm.store.etcd.client import TOTAL_S, Client
 from gtm.store.etcd.fault import Unconfirmed
-from gtm.store.etcd.layout import Layout, decode_entry, decode_order, encode_entry, encode_order
+from gtm.store.etcd.layout import Layout, decode_entry, encode_entry, encode_order, read_orders
 from gtm.store.overrides import EXPIRED, OURSELVES, REMOVED, AuditEntry
 from gtm.wire import etcd, etcd_answer
 
@@ -120,24 +120,6 @@ class Orders:
             return True
         # A try whose answer was lost may have been the one that changed what a later try compared.
         return bool((await self._client.range(etcd.Range(key=key), total_s=self.total_s)).pairs)
-
-
-def read_orders(
-    layout: Layout, pairs: tuple[etcd_answer.KeyValue, ...]
-) -> tuple[tuple[Override, ...], tuple[str, ...]]:
-    """The orders among some keys, oldest first, and what makes no sense."""
-    orders: list[Override] = []
-    faults: list[str] = []
-    for pair in pairs:
-        subject = layout.read(pair.key)
-        if not isinstance(subject, Subject):
-            faults.append(f"etcd: {pair.key.decode('utf-8', 'replace')[:80]} is no key of an order")
-            continue
-        try:
-            orders.append(decode_order(subject, pair.value))
-        except StoreError as error:
-            faults.append(str(error))
-    return tuple(sorted(orders, key=lambda one: (one.since_s, str(one.subject)))), tuple(faults)
 
 
 def _ended(order: Override, *, who: str, what: str, why: str, now_s: float) -> AuditEntry:
