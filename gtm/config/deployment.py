@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from gtm.config.build.bgp import build_anycast
+from gtm.config.build.bgp_services import Around
 from gtm.config.build.checks import build_checks
 from gtm.config.build.context import Context
 from gtm.config.build.expectations import build_expectations
@@ -32,7 +34,8 @@ REGIONS_FILE = "geodata/regions.yaml"
 CHECKS_FILE = "probes/checks.yaml"
 LOAD_FILE = "probes/load.yaml"
 RTT_FILE = "probes/rtt.yaml"
-FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE, RTT_FILE)
+ANYCAST_FILE = "bgp/anycast.yaml"
+FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE, RTT_FILE, ANYCAST_FILE)
 
 
 def load(folder: Path) -> Deployment:
@@ -66,7 +69,17 @@ def _load(folder: Path) -> Deployment:
     node = build_node(documents[NODE_FILE], folder, context.regions, faults)
     measured = build_load(documents[LOAD_FILE], folder, context.regions)
     rtt = build_rtt(documents[RTT_FILE], context.regions)
+    sound = len(faults)
     pools, names, expectations = _steering(steering, zones, context, faults)
+    around = Around(
+        folder=folder,
+        regions=context.regions,
+        checks=checks,
+        check_names=context.checks,
+        pools=pools,
+        pools_complete=len(faults) == sound,
+    )
+    anycast = build_anycast(documents[ANYCAST_FILE], around, node)
     faults.extend(fault for document in documents.values() if document is not None for fault in document.faults)
     if faults:
         raise ConfigErrors(faults)
@@ -80,6 +93,7 @@ def _load(folder: Path) -> Deployment:
         expectations=expectations,
         load=measured,
         rtt=rtt,
+        anycast=anycast,
     )
 
 

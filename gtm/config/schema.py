@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gtm.config.shape.base import Shape
+from gtm.config.shape.bgp import AnycastFile
 from gtm.config.shape.checks import ChecksFile
 from gtm.config.shape.load import LoadFile
 from gtm.config.shape.node import NodeFile
@@ -19,6 +20,7 @@ FILES: dict[str, tuple[str, type[Shape]]] = {
     "checks.schema.json": ("probes/checks.yaml", ChecksFile),
     "load.schema.json": ("probes/load.yaml", LoadFile),
     "rtt.schema.json": ("probes/rtt.yaml", RttFile),
+    "anycast.schema.json": ("bgp/anycast.yaml", AnycastFile),
     "steering.schema.json": ("zones/NAME.yaml", SteeringFile),
 }
 

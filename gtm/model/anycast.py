@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.check import Check, Target
-from gtm.model.route import NO_COMMUNITIES, Communities, Family
+from gtm.model.route import GRACEFUL_SHUTDOWN, NO_COMMUNITIES, Communities, Family
 
 UP_METRIC, DOWN_METRIC, DISABLED_METRIC = 100, 1000, 500  # of ExaBGP's healthcheck
 RISE, FALL, INTERVAL_S, FAST_INTERVAL_S, TIMEOUT_S = 3, 3, 5.0, 1.0, 5.0  # of ExaBGP's healthcheck
@@ -123,13 +123,28 @@ class Rung:
     deadline_s: float | None = None
 
 
+LADDER_DEFAULT = (
+    Rung(name="dns", hold_s=60.0),  # the drain itself takes the PoP out of DNS answers: the time of a TTL
+    Rung(
+        name="graceful-shutdown",
+        treatment=Treatment(communities=Communities(standard=(GRACEFUL_SHUTDOWN,))),
+        hold_s=30.0,
+    ),
+    Rung(name="unattractive", treatment=Treatment(med=DOWN_METRIC, prepend=3), hold_s=30.0),
+    Rung(name="connections", connections=0, deadline_s=300.0),
+    Rung(name="withdraw", announce=False, hold_s=5.0),  # packets that are on their way still find the address
+    Rung(name="address", announce=False, address=False),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """Prefixes that move as one, the regions that may announce them, and what they depend on.
 
     `local` are this instance's own checks: one that is DOWN takes the service down here. `pool` (by its full name) is
     one whose part in the region the plan judges; None: the region is not asked. `treatments` by phase are on top of
-    `base`, `providers` on top of both. `withdraw_on_down` False announces with the treatment of DOWN instead.
+    `base`, `providers` on top of both. `withdraw_on_down` False announces with the treatment of DOWN instead. While
+    there is a file `disable_file`, the service is DISABLED here.
     `addresses` are put on `interface` while the service may be reached (None: they are somebody else's concern).
     `connection_ports`, if given, are those that count when a drain waits.
     """
@@ -143,6 +158,7 @@ class Service:
     treatments: Mapping[Phase, Treatment]
     providers: Mapping[str, Treatment]
     withdraw_on_down: bool = True
+    disable_file: str | None = None
     addresses: tuple[IPAddress, ...] = ()
     interface: str | None = None
     connection_ports: tuple[int, ...] = ()

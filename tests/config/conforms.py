@@ -16,7 +16,8 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 _WORDS = """
     $defs $ref $schema additionalProperties anyOf const default description enum exclusiveMinimum format items maxItems
-    maxLength maxProperties maximum minItems minLength minimum pattern properties propertyNames required title type
+    maxLength maxProperties maximum minItems minLength minProperties
+    minimum pattern properties propertyNames required title type
 """
 _KNOWN = frozenset(_WORDS.split())
 
@@ -62,6 +63,8 @@ def _inside(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at: 
 
 def _mapping(value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], at: str) -> Iterator[str]:
     properties = schema.get("properties", {})
+    if len(value) < schema.get("minProperties", 0):
+        yield f"{at}: {len(value)} keys"
     for key in schema.get("required", ()):
         if key not in value:
             yield f"{at}: {key} is missing"

@@ -50,6 +50,31 @@ files:
   - {path: atlas.json, format: atlas, regions: {192.0.2.1: us-east, "2001:db8::1": eu-west}}
 band: {share: 10%, least: 5ms}
 """
+ANYCAST = """\
+asn: 64500
+session: {ttl_security: 1, bfd: true}
+speakers:
+  edge1:
+    region: us-east
+    address: [198.51.100.2, "2001:db8:100::2"]
+    neighbours:
+      transit-a: 198.51.100.1
+      ix: {address: "2001:db8:200::1", local_address: "2001:db8:200::2", asn: 64497, families: ipv6, bfd: false}
+providers:
+  transit-a:
+    asn: 64496
+    words:
+      europe: {communities: ["64496:2:1", no-peer], note: customers in Europe}
+      quiet: 64496:3000
+services:
+  web:
+    prefixes: [203.0.113.0/24, "2001:db8:61::/48"]
+    local: mail
+    up: {words: europe}
+    providers: {transit-a: {prepend: 1, words: [quiet]}}
+    addresses: 203.0.113.1
+guard: {allowed: [203.0.113.0/24, "2001:db8:61::/48..64"], damping: false}
+"""
 STEERING = """\
 pools:
   web:
@@ -76,6 +101,7 @@ GOOD: Mapping[str, str] = {
     "probes/checks.yaml": CHECKS,
     "probes/load.yaml": LOAD,
     "probes/rtt.yaml": RTT,
+    "bgp/anycast.yaml": ANYCAST,
     "zones/lb.example.com.zone": ZONE,
     "zones/lb.example.com.yaml": STEERING,
 }

@@ -34,7 +34,8 @@ def test_the_schemas_in_the_documentation_are_current() -> None:
 
 def test_every_kind_of_file_is_tried() -> None:
     # A folder to start from has no file of what few need.
-    starter = [schema for schema in FILES if schema not in {"load.schema.json", "rtt.schema.json"}]
+    absent = {"load.schema.json", "rtt.schema.json", "anycast.schema.json"}
+    starter = [schema for schema in FILES if schema not in absent]
     assert [schema for schema, _ in yaml_files()] == [*FILES, *starter]
 
 
@@ -63,6 +64,12 @@ def test_our_own_files_conform(schema: str, path: Path) -> None:
         ("rtt.schema.json", {"files": [{"path": "x", "format": "xml"}]}),
         ("rtt.schema.json", {"prefix4": 25}),
         ("rtt.schema.json", {"band": 0.1}),
+        ("anycast.schema.json", {"speakers": {"x": {"region": "x"}}}),
+        ("anycast.schema.json", {"speakers": {"x": {"region": "x", "neighbours": {"x": {"asn": 1}}}}}),
+        ("anycast.schema.json", {"services": {"x": {"prefixes": "203.0.113.0"}}}),
+        ("anycast.schema.json", {"services": {"x": {"prefixes": "203.0.113.0/24", "up": {"med": -1}}}}),
+        ("anycast.schema.json", {"ladder": [{"hold": "5s"}]}),
+        ("anycast.schema.json", {"guard": {"rpki": "on"}}),
         ("steering.schema.json", {"names": {"x": {"answers": 17, "pool": "x"}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": [{"b": "192.0.2.1"}]}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": []}}}),
@@ -113,11 +120,13 @@ def test_the_reference_has_every_key_with_its_default_and_no_other() -> None:
     assert tables["probes/checks.yaml"] | {("checks", "required")} == checks
     assert tables["probes/load.yaml"] == schema_keys(SCHEMAS["load.schema.json"], skip=())
     assert tables["probes/rtt.yaml"] == schema_keys(SCHEMAS["rtt.schema.json"], skip=())
+    anycast = schema_keys(SCHEMAS["anycast.schema.json"], skip=())
+    assert tables["bgp/anycast.yaml"] == anycast
     assert tables["zones/NAME.yaml"] == schema_keys(SCHEMAS["steering.schema.json"], skip=())
 
 
 def test_the_examples_of_the_reference_are_a_deployment(tmp_path: Path) -> None:
-    probes = ("probes/checks.yaml", "probes/load.yaml", "probes/rtt.yaml")
+    probes = ("probes/checks.yaml", "probes/load.yaml", "probes/rtt.yaml", "bgp/anycast.yaml")
     names = ("gtm.yaml", "geodata/regions.yaml", *probes, "zones/lb.example.com.yaml")
     examples = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
     found = load(write(tmp_path, {**dict(zip(names, examples, strict=True)), "zones/lb.example.com.zone": ZONE}))

@@ -42,5 +42,20 @@ class OneOrList:
         return {"anyOf": [listing["items"], listing]}
 
 
+class OrText:
+    """Annotation: a text may stand for the mapping; `expand` says which. `schema` describes it if it is no text."""
+
+    def __init__(self, expand: Callable[[object], object], description: str, **schema: Any) -> None:
+        self._expand = expand
+        self._schema = schema or {"type": "string", "description": description}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        made: CoreSchema = BeforeValidator(self._expand).__get_pydantic_core_schema__(source, handler)
+        return made
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [self._schema, handler(core)]}
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, tuple) else (value,)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import Field
 
 from gtm.config.scalars import Unfit, address, shown, unicast
 from gtm.config.scalars import share as portion
-from gtm.config.shape.base import OneOrList, Read, Shape
+from gtm.config.shape.base import OneOrList, OrText, Read, Shape
 from gtm.config.shape.durations import DURATION_SCHEMA, between
 from gtm.config.shape.node import Path
 from gtm.config.shape.regions import SHARE_SCHEMA
@@ -57,21 +56,6 @@ def _places(value: object) -> dict[Any, str]:
             raise Unfit(f"{where} is listed twice", "each address once")
         found[where] = region
     return found
-
-
-class OrText:
-    """Annotation: a text may stand for the mapping; `expand` says which."""
-
-    def __init__(self, expand: Any, description: str) -> None:
-        self._expand = expand
-        self._description = description
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        made: CoreSchema = BeforeValidator(self._expand).__get_pydantic_core_schema__(source, handler)
-        return made
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "description": self._description}, handler(core)]}
 
 
 class TargetShape(Shape):
