@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 INPUTS = pyproject.toml constraints.txt gtm/__init__.py
 
-.PHONY: help run test storm lint format bench schema constraints wheel test-packages clean
+.PHONY: help run test netns storm lint format bench schema constraints wheel test-packages clean
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,10 @@ run: $(VENV)/.run  ## install what a node needs and run the reference deployment
 
 test: $(VENV)/.dev test-packages  ## install what the tests need and run them all (PYTEST_ARGS, JOBS)
 	@exec $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+netns: $(VENV)/.dev test-packages  ## run the laboratory of network namespaces alone (root) and print its tables
+	@[ "$$(id -u)" = 0 ] || { echo 'make netns makes network namespaces: run it as root'; exit 1; }
+	@exec $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
 
 storm: $(VENV)/.dev  ## a million mutated packets over UDP and TCP against a real worker
 	@GTM_STORM=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/app/test_storm.py
@@ -44,7 +48,7 @@ $(VENV)/.run: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) | $(BIN)/python
 	@echo "installing gtm and what its tests need into $(VENV)"
-	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web,http,probes,dev]'
+	@PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[web,http,probes,bgp,dataplane,dev]'
 	@touch $@ $(VENV)/.run
 
 test-packages:
