@@ -39,11 +39,11 @@ def _numbers(text: str) -> Community | LargeCommunity:
     numbers = tuple(map(int, text.split(":")))
     if len(numbers) == 3:
         if max(numbers) > U32:
-            raise Unfit(f"{text} does not fit a large community", f"three numbers up to {U32} (RFC 8092)")
+            raise Unfit(f"{text} is too large for a large community", f"three numbers up to {U32} (RFC 8092)")
         return LargeCommunity(*numbers)
     if max(numbers) > U16:
         hint = "; an AS number above 65535 needs a large community: AS:NUMBER:NUMBER" if numbers[0] > U16 else ""
-        raise Unfit(f"{text} does not fit a community{hint}", f"two numbers up to {U16} (RFC 1997)")
+        raise Unfit(f"{text} is too large for a community{hint}", f"two numbers up to {U16} (RFC 1997)")
     return Community(*numbers)
 
 
@@ -52,19 +52,19 @@ def _extended(text: str, kind: str, administrator: str, value: int) -> ExtendedC
         raise Unfit(f"{kind} is no kind of extended community{did_you_mean(kind, ExtendedKind)}", FORMS)
     if kind == ExtendedKind.BANDWIDTH:
         if not administrator.isdigit() or int(administrator) > U16:
-            raise Unfit(f"{text} does not fit", f"bandwidth:AS:BYTES, the AS up to {U16}, BYTES a second")
+            raise Unfit(f"{text} is too large", f"bandwidth:AS:BYTES, the AS up to {U16}, BYTES a second")
         return ExtendedCommunity(ExtendedKind.BANDWIDTH, int(administrator), value)
     if administrator.isdigit():
         high, low = int(administrator), U32 if int(administrator) <= U16 else U16
         if high > U32 or value > low:
-            raise Unfit(f"{text} does not fit", f"an AS up to {U16} with up to {U32}, or up to {U32} with up to {U16}")
+            raise Unfit(f"{text} is too large", f"an AS up to {U16} with up to {U32}, or up to {U32} with up to {U16}")
         return ExtendedCommunity(ExtendedKind(kind), high, value)
     try:
         address = IPv4Address(administrator)
     except ValueError:
         raise Unfit(f"{administrator} is neither an AS number nor an IPv4 address", FORMS) from None
     if value > U16:
-        raise Unfit(f"{text} does not fit", f"with an IPv4 address, up to {U16}")
+        raise Unfit(f"{text} is too large", f"with an IPv4 address, up to {U16}")
     return ExtendedCommunity(ExtendedKind(kind), address, value)
 
 

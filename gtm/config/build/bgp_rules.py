@@ -75,9 +75,9 @@ def _check_rung(document: Document, position: int, shape: RungShape, above: list
     if shape.name in {rung.name for rung in above}:
         document.fault((*place, "name"), f"there is a rung {shape.name} already", "a name of its own")
     if shape.announce is True and not last.announce:
-        document.fault((*place, "announce"), f"{last.name} has withdrawn already", "no such key from there on")
+        document.fault((*place, "announce"), "a rung above has withdrawn already", "no such key from there on")
     if shape.address is True and not last.address:
-        document.fault((*place, "address"), f"{last.name} has taken the address away", "no such key from there on")
+        document.fault((*place, "address"), "a rung above has taken the address away", "no such key from there on")
     if shape.address is False and last.announce and document.intact("ladder"):
         words = "takes the address away from under traffic that is still attracted"
         document.fault((*place, "address"), words, "a rung above with announce: false and some hold")

@@ -147,7 +147,7 @@ def _pool(document: Document, place: Steps, shape: ServiceShape, around: Around)
     if lacking and document.intact(*place):
         words = f"{name} has nothing in {', '.join(lacking)}, so it would never be announced there"
         common = [region for region in shape.regions or around.regions if region in has]
-        document.fault((*place, "pool"), words, f"regions: [{', '.join(common)}]")
+        document.fault((*place, "pool"), words, f"regions: [{', '.join(common)}]" if common else "another pool")
     return name
 
 

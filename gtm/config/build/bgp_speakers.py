@@ -102,9 +102,6 @@ def _neighbour(
     families = tuple(each for each in Family if each in session.families)
     hops = {**{each: addresses[each] for each in Family if each in addresses and each is not family}}
     hops.update(_by_family(document, (*place, "next_hop"), shape.next_hop))
-    if session.hold_time != int(session.hold_time):
-        spot = (*place, "hold_time") if "hold_time" in written else ("session", "hold_time")
-        document.fault(spot, f"{session.hold_time:g}s is not a hold time", "whole seconds (RFC 4271 4.2)")
     return Neighbour(
         name=name,
         address=shape.address,

@@ -82,6 +82,13 @@ def _interface(value: object) -> str:
     raise Unfit(f"{shown(value)} is not an interface", "its name, such as lo")
 
 
+def _hold_time(value: object) -> float:
+    found = between(3.0, 65535.0)(value)
+    if found.is_integer():
+        return found
+    raise Unfit(f"{found:g}s is not a hold time", "whole seconds (RFC 4271 4.2)")
+
+
 def _off_or(low_s: float, high_s: float) -> Any:
     read = between(low_s, high_s)
     return lambda value: None if value == "off" else read(value)
@@ -162,7 +169,7 @@ class SessionShape(Shape):
         description="ipv4, ipv6 or both, as one or a list.",
         json_schema_extra={"default": list(_FAMILIES)},
     )
-    hold_time: Annotated[float, Read(between(3.0, 65535.0), **DURATION_SCHEMA)] = Field(
+    hold_time: Annotated[float, Read(_hold_time, **DURATION_SCHEMA)] = Field(
         default=9.0,
         description="A neighbour that is not heard of for so long is gone; whole seconds, 3s or more.",
     )
