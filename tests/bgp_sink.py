@@ -15,12 +15,16 @@ OPEN, UPDATE, NOTIFICATION, KEEPALIVE = 1, 2, 3, 4
 
 @dataclass
 class Sink:
-    """What was heard: UPDATEs' bodies in hex, of all sessions; `sessions` were established, `ended` were closed."""
+    """What was heard: UPDATEs' bodies, of all sessions; `sessions` were established, `ended` were closed.
+
+    `table` has the prefixes of IPv4 that they leave announced; a session's end does not empty it.
+    """
 
     listener: socket.socket
     asn: int
     add_path: bool = False
     updates: list[bytes] = field(default_factory=list)
+    table: set[str] = field(default_factory=set)
     sessions: int = 0
     ended: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -62,6 +66,7 @@ class Sink:
             with self.changed:
                 if kind == UPDATE:
                     self.updates.append(body)
+                    self._fold(body)
                 elif kind == KEEPALIVE:
                     self.sessions += not self._keepalives
                     self._keepalives += 1
@@ -72,6 +77,14 @@ class Sink:
 
     _keepalives: int = 0
 
+    def _fold(self, body: bytes) -> None:
+        """What an UPDATE withdraws and announces of IPv4, without path identifiers."""
+        withdrawn = 2 + int.from_bytes(body[:2], "big")
+        attributes = withdrawn + 2 + int.from_bytes(body[withdrawn : withdrawn + 2], "big")
+        if not self.add_path:
+            self.table.difference_update(_prefixes(body[2:withdrawn]))
+            self.table.update(_prefixes(body[attributes:]))
+
     def _open(self, hold_s: int) -> bytes:
         """OPEN (RFC 4271): multiprotocol (RFC 4760), four-octet AS (RFC 6793) and, if wanted, add-path (RFC 7911)."""
         capabilities = [struct.pack(">BBHBB", 1, 4, 1, 0, 1), struct.pack(">BBHBB", 1, 4, 2, 0, 1)]
@@ -81,6 +94,14 @@ class Sink:
         parameter = b"".join(capabilities)
         return struct.pack(">BHH4sBBB", 4, min(self.asn, 23456), hold_s, bytes([192, 0, 2, 1]), len(parameter) + 2, 2,
                            len(parameter)) + parameter  # fmt: skip
+
+
+def _prefixes(octets: bytes) -> Iterator[str]:
+    """Length in bits, and as many octets as it takes (RFC 4271 section 4.3)."""
+    while octets:
+        length, count = octets[0], (octets[0] + 7) // 8
+        yield f"{socket.inet_ntoa(octets[1 : 1 + count].ljust(4, bytes(1)))}/{length}"
+        octets = octets[1 + count :]
 
 
 def _framed(kind: int, body: bytes) -> bytes:
@@ -103,9 +124,10 @@ def _exactly(peer: socket.socket, count: int) -> bytes:
 
 
 @contextlib.contextmanager
-def sink(asn: int = 65000, *, add_path: bool = False) -> Iterator[Sink]:
+def sink(asn: int = 65000, *, address: str = "127.0.0.1", add_path: bool = False) -> Iterator[Sink]:
     """A sink on a loopback port of its own; with `add_path` it takes routes with path identifiers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((address, 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # a peer that stops reading is felt at once
         made = Sink(listener=listener, asn=asn, add_path=add_path)
         made.reading.set()
         thread = threading.Thread(target=made.serve, daemon=True)
