@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log2
+from math import exp2, log2
 
 from gtm.decide.announce.memory import Memory
 from gtm.model.anycast import Damping
@@ -14,7 +14,7 @@ FALL_PENALTY = 1000.0
 def penalty_at(damping: Damping, memory: Memory, now_s: float) -> float:
     """The penalty at `now_s`; a clock that went back lets nothing decay."""
     passed_s = max(0.0, now_s - memory.penalty_at_s)
-    return memory.penalty / float(2.0 ** (passed_s / damping.half_life_s))
+    return memory.penalty * exp2(-passed_s / damping.half_life_s)
 
 
 def fallen(damping: Damping | None, memory: Memory, now_s: float) -> Memory:
@@ -25,7 +25,7 @@ def fallen(damping: Damping | None, memory: Memory, now_s: float) -> Memory:
     """
     if damping is None:
         return memory
-    ceiling = damping.reuse * float(2.0 ** min(damping.max_s / damping.half_life_s, 64.0))
+    ceiling = damping.reuse * exp2(min(damping.max_s / damping.half_life_s, 64.0))
     penalty = min(penalty_at(damping, memory, now_s) + FALL_PENALTY, ceiling)
     suppressed = memory.suppressed or penalty >= damping.suppress
     return replace(memory, penalty=penalty, penalty_at_s=now_s, suppressed=suppressed)

@@ -17,7 +17,7 @@ class Memory:
     `announcing`: the route stands, dressed by the treatment of `look` (RISING and FALLING wear what was before them).
     `announced`: it did once. `proved`: there was a verdict before, so that `rise` has not to be waited for by us.
     `good`: the last clear verdict was. `rung` is an index of the ladder, -1 before its first; `penalty` is that of
-    damping at `penalty_at_s`.
+    damping at `penalty_at_s`; `left_s` is when the route was withdrawn last.
     """
 
     phase: Phase = Phase.INIT
@@ -33,6 +33,7 @@ class Memory:
     penalty: float = 0.0
     penalty_at_s: float = 0.0
     suppressed: bool = False
+    left_s: float | None = None
 
     @classmethod
     def initial(cls, now_s: float = 0.0) -> Memory:
@@ -64,7 +65,11 @@ def resumed(memory: Memory, *, saved_s: float, now_s: float, age_max_s: float) -
     if saved_s <= now_s <= saved_s + age_max_s:
         return memory
     return replace(
-        Memory.initial(now_s), announced=memory.announced, penalty=memory.penalty, suppressed=memory.suppressed
+        Memory.initial(now_s),
+        announced=memory.announced,
+        penalty=memory.penalty,
+        suppressed=memory.suppressed,
+        left_s=None if memory.left_s is None else now_s,  # on the safe side: it may just have left
     )
 
 
@@ -72,6 +77,10 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
         raise ValueError(f"{name}: {value!r} is not a number")
     return float(value)
+
+
+def _moment(name: str, value: object) -> float | None:
+    return None if value is None else _number(name, value)
 
 
 def _index(name: str, value: object) -> int:
@@ -99,4 +108,4 @@ def _phase(name: str, value: object) -> Phase:
         raise ValueError(f"{name}: {value!r} is not a phase (allowed: {', '.join(Phase)})") from None
 
 
-_READERS = {"float": _number, "int": _index, "bool": _flag, "str": _text, "Phase": _phase}
+_READERS = {"float": _number, "float | None": _moment, "int": _index, "bool": _flag, "str": _text, "Phase": _phase}

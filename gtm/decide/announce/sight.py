@@ -49,9 +49,9 @@ class Sight:
     - `told`: the store has this speaker's present `leaving`, and `others` was read at that revision or later. It is
       what keeps two instances of a region from leaving because of each other: of two that tell first and then look, at
       least one sees the other.
-    - `permit` is HELD while this speaker's region has it, was confirmed within `Lease.ttl_s`, and `others` was read at
-      its revision or later; it is renewed while it is wanted, and stands for `leave_window_s` after. `permit_reason`
-      says who has it otherwise.
+    - `permit` belongs to a region. It is HELD only if this speaker has made or renewed it for `leave_window_s` within
+      the last `Lease.ttl_s` (that it stands is not enough: it may be about to run out), and read `others` at that
+      revision or later. `permit_reason` says who has it otherwise. The window must be longer than the leases.
     - `rpki` of each prefix; one that is missing has not been found.
     """
 

@@ -107,6 +107,8 @@ def _applied(memory: Memory, move: _Move, now_s: float) -> Memory:
     )
     if after.phase is not memory.phase:
         after = replace(after, since_s=now_s)
+    if memory.announcing and not after.announcing:
+        after = replace(after, left_s=now_s)
     return after if after.rung == memory.rung else replace(after, rung_since_s=now_s)
 
 
@@ -142,7 +144,7 @@ def _drain(scene: _Scene, memory: Memory, why: str) -> _Move:
     on_ladder = memory.phase in ON_LADDER
     rung = min(memory.rung, len(scene.rungs) - 1) if on_ladder else -1
     if not memory.announcing:
-        if _comes_back(scene, memory):
+        if on_ladder and _comes_back(scene, memory):
             return _Move(phase=Phase.HELD, reason=f"{why}; nobody else announces", announcing=True, rung=lowest - 1)
         if rung < lowest:
             return _Move(phase=Phase.DRAINING, reason=why, announcing=False, look=memory.look, rung=lowest)
@@ -277,6 +279,7 @@ def _wish(scene: _Scene, memory: Memory, passed: tuple[Phase, ...], *, waiting: 
         eta_s=ladder.eta_s(scene.rungs, memory.rung, passed_s) if draining else None,
         leaving=leaving,
         wants_permit=leaving and scene.ruling.permit,
+        returns_permit=memory.announcing and not leaving and not _left_lately(scene, memory),
         on_expiry=guard.on_expiry(scene.anycast, scene.speaker, scene.service, scene.sight),
         wake_s=_wake_s(scene, memory),
         passed=passed,
@@ -295,6 +298,12 @@ def _leaving(scene: _Scene, memory: Memory) -> bool:
             return memory.rung + 1 >= ladder.first_withdrawn(scene.rungs) or scene.verdict.tendency is Tendency.BAD
         case _:
             return False
+
+
+def _left_lately(scene: _Scene, memory: Memory) -> bool:
+    """Whether this speaker left within the window, so that the permit must stand; a tenth more is for clocks."""
+    window_s = 1.1 * scene.anycast.guard.leave_window_s
+    return memory.left_s is not None and scene.sight.now_s - memory.left_s < window_s
 
 
 def _wake_s(scene: _Scene, memory: Memory) -> float | None:

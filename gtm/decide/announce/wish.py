@@ -15,8 +15,9 @@ class Wish:
       interface (put on before an announcement, taken off after it is gone).
     - `rung` is the ladder's that is in force, `rungs` all down to it, `rungs_left` those to come, and `eta_s` how long
       these take at most from now (None: not on the ladder, or one of them has no deadline).
-    - `leaving` must be told to the other speakers (OtherSpeaker.leaving), `wants_permit` asked of the store: the permit
-      is kept while it is wanted, given back if it no longer is while `announce` stands, and else left to run out.
+    - `leaving` must be told to the other speakers (OtherSpeaker.leaving), `wants_permit` asked of the store: made where
+      there is none, renewed where this region has it. One that is no longer wanted is left to run out, or given back if
+      `returns_permit`: nobody has left with it.
     - `on_expiry` is what the lease comes to if nobody thinks any more.
     - `wake_s` is the moment for the next step if nothing happens before; None: nothing to wait for.
     - `passed` are the phases entered in this step, in their order; `warnings` what people should look at.
@@ -33,6 +34,7 @@ class Wish:
     eta_s: float | None = None
     leaving: bool = False
     wants_permit: bool = False
+    returns_permit: bool = False
     on_expiry: ExitPolicy = ExitPolicy.WITHDRAW
     wake_s: float | None = None
     passed: tuple[Phase, ...] = ()
