@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gtm.cli.command import OK, Commands, Parser, add_command, say
+from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, say
 
 ABOUT = """\
 Announce the prefixes of bgp/anycast.yaml by way of ExaBGP, and withdraw them when they must not be announced.
@@ -21,7 +21,11 @@ from nothing to an announcement:
   gtm check                                                    what bgp/anycast.yaml says is checked with the rest
   gtm announce render --out /etc/exabgp/exabgp.conf            the neighbours, and gtm as the process
   gtm announce render --bfd frr --out /etc/frr/gtm-bfd.conf    BFD beside ExaBGP, which speaks none
+  gtm announce check                                           would ExaBGP take it, and could gtm work under it?
   exabgp /etc/exabgp/exabgp.conf
+
+coming from ExaBGP's own healthcheck.py:
+  gtm announce convert -- --cmd "curl -sf http://127.0.0.1/ok" --ip 203.0.113.1/32 --rise 2 --withdraw-on-down
 
 docs/configuration.md lists the keys of bgp/anycast.yaml.
 """
@@ -70,7 +74,49 @@ Routes are not in it: gtm, which ExaBGP starts, announces and withdraws them.
     )
 
 
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render,)
+def _add_check(actions: Commands) -> None:
+    check = add_command(
+        actions,
+        "check",
+        run_check,
+        about="Check a speaker. What is declared, what ExaBGP says of it, whether gtm could work under that ExaBGP.",
+        examples="""
+gtm announce check                                            this node
+gtm announce check --conf /etc/exabgp/exabgp.conf             and whether ExaBGP runs with what would be rendered now
+gtm announce check --node edge1-us-east --exabgp /opt/exabgp/bin/exabgp
+
+Started as root, ExaBGP becomes `nobody` before it starts gtm, unless exabgp.daemon.user says otherwise: what gtm needs
+must be within that account's reach. Run this as ExaBGP is run: same account, same environment.
+Exit code 1 if there is an error; warnings may be meant.
+""",
+    )
+    check.add_argument("--node", metavar="NAME", help="a speaker of bgp/anycast.yaml (default: this node)")
+    check.add_argument("--conf", metavar="FILE", type=Path, help="the configuration that ExaBGP runs with")
+    check.add_argument("--exabgp", metavar="PROGRAM", help="the ExaBGP to ask (default: beside gtm, or on PATH)")
+
+
+def _add_convert(actions: Commands) -> None:
+    convert = add_command(
+        actions,
+        "convert",
+        run_convert,
+        about="Turn the options of ExaBGP's own healthcheck.py into a service and its check.",
+        examples="""
+gtm announce convert -- --cmd "curl -sf http://127.0.0.1/ok" --ip 203.0.113.1/32 --rise 2 --fall 2 --withdraw-on-down
+gtm announce convert -- /etc/exabgp/healthcheck.conf
+gtm announce convert -- python3 -m exabgp healthcheck --config /etc/exabgp/healthcheck.conf
+
+What stands after -- is what healthcheck.py is given: its options, or its configuration file (`key = value`), or the
+whole line behind `run` in exabgp.conf. Printed are what to put into probes/checks.yaml and bgp/anycast.yaml, and which
+options have no equivalent, and why. Nothing is written.
+""",
+        deployment=False,
+    )
+    convert.add_argument("arguments", metavar="OPTION", nargs="+", help="what healthcheck.py is given, after --")
+
+
+# `gtm announce` alone is ExaBGP's process; whoever adds an action adds it here.
+ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render, _add_check, _add_convert)
 
 
 def run_render(options: argparse.Namespace) -> int:
@@ -79,4 +125,22 @@ def run_render(options: argparse.Namespace) -> int:
 
     rendered = render.render(options.folder, node=options.node, bfd=options.bfd, out=options.out, run=options.command)
     say(options, render.rendered_document(rendered), render.rendered_text(rendered))
+    return OK
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Check a speaker."""
+    from gtm.app.announce import check
+
+    inspected = check.check(options.folder, node=options.node, conf=options.conf, program=options.exabgp)
+    say(options, check.inspected_document(inspected), check.inspected_text(inspected))
+    return OK if inspected.ok else PROBLEM
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """Print the equivalent of healthcheck.py's options."""
+    from gtm.app.announce import convert
+
+    converted = convert.convert(options.arguments)
+    say(options, convert.converted_document(converted), convert.converted_text(converted))
     return OK

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gtm.app.announce.check import Finding, Inspected
+from gtm.app.announce.convert import Converted
+from gtm.app.announce.convert_notes import Note
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
 from gtm.app.check import Counts, FailedTest, Fault, Report
@@ -39,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
-    Rendered,
+    Rendered, Finding, Inspected, Converted, Note,
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,
     MeasuredLevel, MeasuredRegion, Preferring, ShownRtt,

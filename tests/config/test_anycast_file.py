@@ -17,6 +17,7 @@ from gtm.config import communities as read
 from gtm.config.deployment import load
 from gtm.config.scalars import Unfit
 from gtm.config.watch import watch_signature
+from gtm.model.address import IPAddress
 from gtm.model.anycast import (
     LADDER_DEFAULT,
     Allowed,
@@ -98,7 +99,7 @@ def speakers(draw: st.DrawFn, number: int) -> Speaker:
         address, local = (
             (ip_address(f"{base}1"), ip_address(f"{base}2")) if six else (IPv4Address(base) + 1, IPv4Address(base) + 2)
         )
-        hops = {
+        hops: dict[Family, IPAddress] = {
             Family.IPV4: IPv4Address(f"198.51.{number}.250"),
             Family.IPV6: IPv6Address(f"2001:db8:{number}::250"),
         }
@@ -149,8 +150,7 @@ def services(draw: st.DrawFn, number: int) -> Service:
     addresses = draw(st.sampled_from(((), (prefixes[0][1],), tuple(prefix[1] for prefix in prefixes))))
     local = {
         Target(check="mail", address=address): Check(name="mail", probe=TcpProbe(port=25), cadence=cadence)
-        for address in draw(st.sampled_from(((), ("127.0.0.1",), ("127.0.0.1", "192.0.2.9", "::1"))))
-        for address in (ip_address(address),)
+        for address in map(ip_address, draw(st.sampled_from(((), ("127.0.0.1",), ("127.0.0.1", "192.0.2.9", "::1")))))
     }
     return Service(
         name=f"s{number}",

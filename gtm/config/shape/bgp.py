@@ -350,7 +350,7 @@ class ServiceShape(Shape):
         default=None, description="While DRAINING, below what the rungs add; without it as up."
     )
     held: PhaseShape | None = Field(
-        default=None, description="While HELD; without it as down with GRACEFUL_SHUTDOWN (RFC 8326)."
+        default=None, description="While HELD, beside GRACEFUL_SHUTDOWN (RFC 8326); without it as down."
     )
     providers: dict[Label, TreatmentShape] = Field(
         default={}, description="On top of all of these towards a provider, by its name."
