@@ -22,6 +22,7 @@ from gtm.store.etcd.client import Client
 from gtm.store.etcd.fault import Compacted, LeaseLost
 from gtm.store.etcd.layout import KIND, Layout
 from gtm.store.etcd.orders import Orders
+from gtm.store.etcd.pause import Pause
 from gtm.store.shared_view import ALIVE, DEPLOYMENT, Deployed, Picture, SharedView, encode_deployed
 from gtm.wire import etcd
 
@@ -32,7 +33,6 @@ PACE_S = 0.2  # between two puts of one kind
 BEATS = 3  # in a lease
 TICK_S = 0.25
 CACHE_S = 15.0
-PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 3.0
 EXPIRE_PAUSE_S = 5.0
 LEAVE_S = 0.5
 
@@ -331,19 +331,3 @@ class Shared:
             except StoreError as error:
                 log.error("shared_store_cache", reason=str(error))
             await asyncio.sleep(PACE_S)
-
-
-class Pause:
-    """Waits that grow, bounded, and differ between nodes: a store that comes back is not stormed."""
-
-    def __init__(self) -> None:
-        self._next_s = PAUSE_MIN_S
-
-    async def wait(self) -> None:
-        """Wait, the next time longer."""
-        await asyncio.sleep(self._next_s * random.uniform(0.5, 1.0))
-        self._next_s = min(PAUSE_MAX_S, self._next_s * 2)
-
-    def reset(self) -> None:
-        """It worked: begin anew."""
-        self._next_s = PAUSE_MIN_S

@@ -64,6 +64,14 @@ class Decided:
     succeeded: bool
     outcomes: tuple[Outcome, ...] = ()
 
+    @property
+    def pair(self) -> KeyValue | None:
+        """The first key that its first operation found, where that was a Range."""
+        match self.outcomes:
+            case (Found(pairs=(pair, *_)), *_):
+                return pair
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:

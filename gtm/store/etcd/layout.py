@@ -24,8 +24,24 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerKey:
+    """The key of what a BGP speaker tells the others."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveKey:
+    """The key of the permit to leave a service."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The keys of one prefix: nodes/NODE/KIND, overrides/SUBJECT, audit/TIME-NONCE, and `changed`.
+    """The keys of one prefix: nodes/NODE/KIND, overrides/SUBJECT, audit/TIME-NONCE, `changed`, and those of BGP.
+
+    Those are bgp/speaker/NODE and bgp/leave/SERVICE.
 
     `changed` is put with every change of orders: who changes one says which of its revisions the look was at.
     """
@@ -63,6 +79,28 @@ class Layout:
     def shared(self) -> tuple[bytes, bytes]:
         """One range that has all postings and all orders, and nothing else of ours."""
         return f"{self.prefix}/nodes/".encode(), _span(f"{self.prefix}/overrides/")[1]
+
+    def speaker(self, node: str) -> bytes:
+        """The key of what a speaker tells."""
+        return f"{self.prefix}/bgp/speaker/{node}".encode()
+
+    def leave(self, service: str) -> bytes:
+        """The key of the permit to leave a service."""
+        return f"{self.prefix}/bgp/leave/{service}".encode()
+
+    @property
+    def announcing(self) -> tuple[bytes, bytes]:
+        """The range of all that speakers tell, and of all permits."""
+        return _span(f"{self.prefix}/bgp/")
+
+    def read_announcing(self, key: bytes) -> SpeakerKey | LeaveKey | None:
+        """What a key of that range is about; None for keys that are not ours."""
+        match key.decode("utf-8", "replace").removeprefix(f"{self.prefix}/bgp/").split("/"):
+            case ["speaker", node] if node:
+                return SpeakerKey(node=node)
+            case ["leave", service] if service:
+                return LeaveKey(service=service)
+        return None
 
     def read(self, key: bytes) -> Posting | Subject | None:
         """What a key is about; None for keys that are not ours."""
