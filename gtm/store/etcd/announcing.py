@@ -88,6 +88,7 @@ class Announcing:
             node=node,
             region=region,
             window_s=max(window_s, 2 * cluster.lease_s),
+            confirm_s=confirm_s,
             picture=self._picture,
             clock=clock,
             wall=wall,
@@ -107,12 +108,12 @@ class Announcing:
         self._services[service] = now
         self._wake.set()
 
-    def want(self, service: str, *, wanted: bool, announcing: bool) -> None:
+    def want(self, service: str, *, wanted: bool, returns: bool) -> None:
         """Ask for the permit to leave a service, or say that it is wanted no more.
 
-        One that is wanted no more is given back while the service is `announcing`; else it stands for its window.
+        One that is wanted no more `returns` if nobody has left with it; else it stands for its window.
         """
-        self._permits.want(service, wanted=wanted, announcing=announcing)
+        self._permits.want(service, wanted=wanted, returns=returns)
 
     def seen(self) -> AnnouncingView:
         """What is known now."""

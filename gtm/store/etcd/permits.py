@@ -20,18 +20,18 @@ from gtm.wire.announcing import Leaving, decode_leaving, encode_leaving
 
 log = structlog.get_logger()
 
-RENEWALS = 3  # in a window
+RENEWALS = 3  # in the time for which one that was renewed may be relied on
 PAUSE_MAX_S = 1.0
 REVOKE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A permit that we have: its lease, the revision at which we got it, and until when it stands at least."""
+    """A permit that we have: its lease, the revision at which we got it, and when we gave it its whole window last."""
 
     lease: int
     revision: int
-    until_s: float
+    renewed_at_s: float
 
 
 class Permits:
@@ -44,6 +44,7 @@ class Permits:
         node: str,
         region: str,
         window_s: float,
+        confirm_s: float,
         picture: Picture,
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -53,6 +54,7 @@ class Permits:
         self._node = node
         self._region = region
         self._window_s = window_s
+        self._confirm_s = confirm_s
         self._picture = picture
         self._clock = clock
         self._wall = wall
@@ -63,8 +65,8 @@ class Permits:
         self._wake = asyncio.Event()
         self.problem: str | None = None
 
-    def want(self, service: str, *, wanted: bool, announcing: bool) -> None:
-        """Ask for a permit, or say that it is wanted no more."""
+    def want(self, service: str, *, wanted: bool, returns: bool) -> None:
+        """Ask for a permit, or say that it is wanted no more: it `returns`, or is left for a window more."""
         if wanted:
             if service not in self._wanted:
                 self._wanted.add(service)
@@ -73,15 +75,20 @@ class Permits:
         self._wanted.discard(service)
         held = self._held.pop(service, None)
         if held is not None:
-            (self._back if announcing else self._last)[service] = held
+            (self._back if returns else self._last)[service] = held
             self._wake.set()
 
     def held(self, now_s: float) -> frozenset[str]:
-        """The services whose permit stands and is in what we see of the others, which is so at least as new."""
+        """The services whose permit has almost its whole window left, and is in what we see of the others.
+
+        So what we see of them is at least as new as the permit is.
+        """
         return frozenset(
             service
             for service, held in self._held.items()
-            if now_s < held.until_s and self._picture.revision >= held.revision and self._stands(service)
+            if now_s - held.renewed_at_s <= self._confirm_s
+            and self._picture.revision >= held.revision
+            and self._stands(service)
         )
 
     def _stands(self, service: str) -> bool:
@@ -107,7 +114,7 @@ class Permits:
                 await pause.wait()
                 continue
             try:
-                async with asyncio.timeout(self._window_s / RENEWALS / 2):
+                async with asyncio.timeout(self._confirm_s / RENEWALS):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -127,7 +134,7 @@ class Permits:
         elif not self._stands(service) and self._picture.revision >= held.revision:
             self._held.pop(service, None)
             await self._ask(client, service)
-        elif held.until_s - self._clock() < self._window_s * (RENEWALS - 1) / RENEWALS:
+        elif self._clock() - held.renewed_at_s >= self._confirm_s / RENEWALS / 2:
             renewed = await self._renew(client, held)
             if self._held.get(service) is held:
                 if renewed is None:
@@ -139,10 +146,10 @@ class Permits:
         """The permit with its whole window again; None if it is over."""
         sent_at_s = self._clock()
         try:
-            ttl_s = await client.keep_alive(held.lease)
+            await client.keep_alive(held.lease)
         except LeaseLost:
             return None
-        return replace(held, until_s=sent_at_s + ttl_s)
+        return replace(held, renewed_at_s=sent_at_s)
 
     async def _ask(self, client: Client, service: str) -> None:
         """Take the permit if nobody has it, or join others of our region in it."""
@@ -160,11 +167,11 @@ class Permits:
         )
         decided = await client.txn(request)
         if decided.succeeded:
-            await self._got(client, service, leased.lease, decided.revision, sent_at_s + leased.ttl_s)
+            await self._got(client, service, leased.lease, decided.revision, sent_at_s)
             return
         pair = decided.pair
         if pair is not None and pair.lease == leased.lease:  # a try whose answer was lost
-            await self._got(client, service, leased.lease, pair.mod_revision, sent_at_s + leased.ttl_s)
+            await self._got(client, service, leased.lease, pair.mod_revision, sent_at_s)
             return
         await _revoke(client, leased.lease)
         if pair is not None and decode_leaving(pair.value).region == self._region:
@@ -181,12 +188,12 @@ class Permits:
         both = replace(there, speakers=tuple(sorted({*there.speakers, self._node})), until_s=self._wall() + ttl_s)
         revision = await self._swap(client, pair, etcd.Put(key=pair.key, value=encode_leaving(both), lease=pair.lease))
         if revision:
-            await self._got(client, service, pair.lease, revision, sent_at_s + ttl_s)
+            await self._got(client, service, pair.lease, revision, sent_at_s)
         else:
             self._wake.set()
 
-    async def _got(self, client: Client, service: str, lease: int, revision: int, until_s: float) -> None:
-        held = Held(lease=lease, revision=revision, until_s=until_s)
+    async def _got(self, client: Client, service: str, lease: int, revision: int, at_s: float) -> None:
+        held = Held(lease=lease, revision=revision, renewed_at_s=at_s)
         if service in self._wanted:
             self._held[service] = held
             log.info("announcing_permit", service=service, held=True)

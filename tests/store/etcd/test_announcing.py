@@ -54,11 +54,11 @@ class Speaker:
 
     def falling(self, service: str = "web") -> None:
         self.announcing.tell(service, phase=Phase.FALLING, announcing=True, leaving=True)
-        self.announcing.want(service, wanted=True, announcing=True)
+        self.announcing.want(service, wanted=True, returns=False)
 
     def down(self, service: str = "web") -> None:
         self.announcing.tell(service, phase=Phase.DOWN, announcing=False, leaving=False)
-        self.announcing.want(service, wanted=False, announcing=False)
+        self.announcing.want(service, wanted=False, returns=False)
 
     async def leave(self) -> None:
         self.task.cancel()
@@ -113,16 +113,16 @@ def test_of_two_regions_that_race_for_a_permit_exactly_one_has_it(tmp_path: Path
     async def race(service: str, *racers: Speaker) -> str:
         """Who got the permit; it is given back by both in turn."""
         for each in racers:
-            each.announcing.want(service, wanted=True, announcing=True)
+            each.announcing.want(service, wanted=True, returns=False)
         seen = [await each.until(lambda view: service in view.permits) for each in racers]
         ((winner,),) = {view.permits[service].speakers for view in seen}
         first, second = sorted(racers, key=lambda each: each.node != winner)
         await first.until(lambda view: service in view.held)
         assert service not in second.announcing.seen().held
-        first.announcing.want(service, wanted=False, announcing=True)
+        first.announcing.want(service, wanted=False, returns=True)
         await second.until(lambda view: service in view.held)  # given back, it goes to the one that still waits
         assert service not in first.announcing.seen().held
-        second.announcing.want(service, wanted=False, announcing=True)
+        second.announcing.want(service, wanted=False, returns=True)
         await second.until(lambda view: service not in view.permits)
         return winner
 
@@ -169,10 +169,10 @@ def test_speakers_of_a_region_share_its_permit_until_none_wants_it(tmp_path: Pat
                 await each.until(lambda view: "web" in view.held)
             view = await b.until(lambda view: "web" in view.permits and len(view.permits["web"].speakers) == 2)
             assert view.permits["web"].speakers == ("a1", "a2")
-            a1.announcing.want("web", wanted=False, announcing=True)
+            a1.announcing.want("web", wanted=False, returns=True)
             await b.until(lambda view: view.permits["web"].speakers == ("a2",))
             assert "web" in a2.announcing.seen().held
-            a2.announcing.want("web", wanted=False, announcing=True)
+            a2.announcing.want("web", wanted=False, returns=True)
             await b.until(lambda view: "web" not in view.permits)
 
     asyncio.run(main())
