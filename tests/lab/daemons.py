@@ -63,8 +63,9 @@ class Frr:
         run("vtysh", "--vty_socket", str(self.folder), "-f", str(file))
 
     def show(self, words: str) -> Any:
-        """What a show command says, as JSON."""
-        return json.loads(run("vtysh", "--vty_socket", str(self.folder), "-c", words) or "{}")
+        """What a show command says, as JSON; nothing where it says no such thing, which is not JSON."""
+        said = run("vtysh", "--vty_socket", str(self.folder), "-c", words)
+        return {} if said.startswith("%") or not said.strip() else json.loads(said)
 
     def command(self, *lines: str) -> None:
         """Say lines to the running daemons."""

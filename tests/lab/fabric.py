@@ -72,29 +72,25 @@ class Fabric:
                 run("ip", "-n", host.name, "addr", "add", address, "dev", link, *(("nodad",) if ":" in address else ()))
             run("ip", "-n", host.name, "link", "set", link, "up")
 
-    def silence(self, name: str) -> None:
+    def silence(self, host: Host) -> None:
         """Drop everything that a host sends and that comes to it, without a sign of it."""
         rules = """table inet silence {
             chain in { type filter hook prerouting priority -300; iif != lo drop; }
             chain out { type filter hook output priority -300; oif != lo drop; }
         }"""
-        subprocess.run(self.hosts[name].command("nft", "-f", "-"), input=rules.encode(), check=True, timeout=30)
+        subprocess.run(host.command("nft", "-f", "-"), input=rules.encode(), check=True, timeout=30)
 
-    def hear_again(self, name: str) -> None:
+    def hear_again(self, host: Host) -> None:
         """Undo `silence`."""
-        run(*self.hosts[name].command("nft", "flush", "ruleset"))
+        run(*host.command("nft", "flush", "ruleset"))
 
-    def unplug(self, name: str, *links: str) -> None:
+    def unplug(self, host: Host, *links: str) -> None:
         """Take links of a host down, in one go."""
-        self._batch(name, [f"link set {link} down" for link in links])
+        _batch(host, [f"link set {link} down" for link in links])
 
-    def plug(self, name: str, *links: str) -> None:
+    def plug(self, host: Host, *links: str) -> None:
         """Take them up again."""
-        self._batch(name, [f"link set {link} up" for link in links])
-
-    def _batch(self, name: str, lines: Sequence[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
-        subprocess.run(["ip", "-n", self.hosts[name].name, "-batch", "-"], input=text.encode(), check=True, timeout=30)
+        _batch(host, [f"link set {link} up" for link in links])
 
 
 @contextmanager
@@ -117,6 +113,11 @@ def fabric() -> Iterator[Fabric]:
         for host in made.hosts.values():
             subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True, timeout=30)
         shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def _batch(host: Host, lines: Sequence[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    subprocess.run(["ip", "-n", host.name, "-batch", "-"], input=text.encode(), check=True, timeout=30)
 
 
 def pids(host: Host) -> list[int]:
