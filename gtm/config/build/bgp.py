@@ -8,6 +8,7 @@ from gtm.config.build.bgp_rules import build_guard, build_ladder, build_lease, b
 from gtm.config.build.bgp_services import Around, build_services
 from gtm.config.build.bgp_speakers import build_speakers
 from gtm.config.document import Document, Steps
+from gtm.config.known import Known
 from gtm.config.nearby import did_you_mean, listed
 from gtm.config.shape.bgp import AnycastFile
 from gtm.model.address import IPNetwork
@@ -35,17 +36,17 @@ def build_anycast(document: Document | None, around: Around, node: Node) -> Anyc
         guard=guard,
         lease=build_lease(found),
     )
-    _check_place(document, speakers, node)
+    _check_place(document, speakers, node, around.regions)
     _check_allowed(document, services, guard)
     _check_reach(document, anycast)
     _check_words(document, found, anycast)
     return anycast
 
 
-def _check_place(document: Document, speakers: Mapping[str, Speaker], node: Node) -> None:
+def _check_place(document: Document, speakers: Mapping[str, Speaker], node: Node, regions: Known) -> None:
     """A node announces from the region that gtm.yaml says it stands in."""
     speaker = speakers.get(node.name)
-    if speaker is not None and node.region is not None and speaker.region != node.region:
+    if speaker is not None and speaker.region in regions and node.region not in (None, speaker.region):
         words = f"{speaker.region} is not where {node.name} is, says gtm.yaml"
         document.fault(("speakers", node.name, "region"), words, node.region)
 
