@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gtm.app.announce.moved import MovedAnnouncement, moved_by
 from gtm.app.await_revision import Applied, await_revision, facts_now
 from gtm.app.folders import shared_file, state_folder
 from gtm.app.order_book import ClusterBook, Look, NodeBook, OrderBook
@@ -55,7 +56,8 @@ class Done:
     """An order that was given or taken back (`what`: drain, force-up, force-down, remove), or would be (`dry_run`).
 
     `scope` says for whom it is kept: "node" for this one alone, "cluster" for all that share its etcd. `shadowed`: it
-    changes nothing here, since this node has an order of its own for the subject.
+    changes nothing here, since this node has an order of its own for the subject. `announcements` are those that a
+    drain takes down the ladder.
     """
 
     what: str
@@ -69,6 +71,7 @@ class Done:
     applied: Applied | None
     scope: str = NODE
     shadowed: bool = False
+    announcements: tuple[MovedAnnouncement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +123,7 @@ def give(
     now_s = time.time()
     known = _known(folder)
     order = Override(
-        subject=subject_of(subject, known.deployment),
+        subject=_orderable(subject_of(subject, known.deployment), Action(action)),
         action=Action(action),
         owner=_line(owner, "--by", OWNER_MAX),
         reason=_line(reason, "--reason", REASON_MAX),
@@ -151,6 +154,7 @@ def give(
         applied=done.applied,
         scope=done.scope,
         shadowed=done.shadowed,
+        announcements=moved_by(known.deployment, order) if order.action is Action.DRAIN else (),
     )
 
 
@@ -228,6 +232,13 @@ def subject_of(text: str, deployment: Deployment) -> Subject:
     return found
 
 
+def _orderable(subject: Subject, action: Action) -> Subject:
+    """The subject, if it can be ordered to do that. Raises AskedError."""
+    if subject.kind == "speaker" and action is not Action.DRAIN:
+        raise AskedError(f"{subject}: a speaker can be drained, not forced", argument="SUBJECT")
+    return subject
+
+
 def _parse(text: str, known: Iterable[str]) -> Subject:
     """The subject as deployments spell it, whether or not there is one."""
     try:
@@ -250,6 +261,7 @@ def subjects(deployment: Deployment) -> dict[str, Subject]:
         *(("region", region) for region in deployment.regions),
         *(("pool", pool) for pool in deployment.pools),
         *(("instance", f"{one.region}/{one.label}") for pool in deployment.pools.values() for one in pool.instances),
+        *(("speaker", node) for node in (deployment.anycast.speakers if deployment.anycast is not None else ())),
     )
     return {f"{kind}/{name}": Subject(kind=kind, name=name) for kind, name in names}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gtm.app.announce.moved import MovedAnnouncement
 from gtm.app.columns import clean, columns, duration, moment, percent
 from gtm.app.people import CLUSTER, Done, Effect, Listing
 from gtm.app.status_text import orders
@@ -30,8 +31,23 @@ def _order(done: Done) -> Iterator[str]:
     elif not done.effects:
         yield "  changes no answer now"
     yield from columns((effect.pool, *_effect(effect)) for effect in done.effects)
+    yield from _announcements(done.announcements)
     if done.applied is not None:
         yield done.applied.text()
+
+
+def _announcements(moved: tuple[MovedAnnouncement, ...]) -> Iterator[str]:
+    """The ladder that announcements go down, and how long that takes."""
+    for one in moved:
+        whose = ", ".join(one.speakers)
+        yield f"  announcement of {one.service} ({', '.join(map(str, one.prefixes))}) by {whose} goes down the ladder:"
+        for step in one.steps:
+            longest = "no deadline" if step.longest_s is None else duration(step.longest_s)
+            yield f"    {step.rung}  {step.what}, at most {longest}"
+        ends = "when its connections are gone" if one.withdrawn_s is None else f"in {duration(one.withdrawn_s)} at most"
+        yield f"    withdrawn {ends}"
+        if one.last:
+            yield "    no other region may announce it: it is HELD there instead of being withdrawn"
 
 
 def _effect(effect: Effect) -> tuple[str, str]:

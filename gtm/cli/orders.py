@@ -9,7 +9,7 @@ import pwd
 from gtm.cli.command import OK, Commands, add_command, say
 from gtm.model import duration
 
-SUBJECTS = "region/REGION, pool/ZONE/POOL, or instance/REGION/LABEL"
+SUBJECTS = "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, or speaker/NODE"
 
 
 def add_commands(commands: Commands) -> None:
@@ -23,8 +23,10 @@ def add_commands(commands: Commands) -> None:
 gtm drain region/us-east --reason "kernel update" --for 1h
 gtm drain instance/eu-west/192.0.2.21 --reason "disk" --dry-run     only show what would change
 gtm drain pool/lb.example.com/web --reason "moving" --force
+gtm drain speaker/edge1-us-east --reason "new kernel"               what that node announces by BGP, and nothing else
 
-Refused (exit code 3) if a pool that is served now would have no region left; --force overrules that.
+Refused (exit code 3) if a pool that is served now would have no region left; --force overrules that. Announcements
+of a drained region, instance or speaker go down the ladder of bgp/anycast.yaml; the last PoP of a service stays.
 """,
     )
     _order(drain, lasting=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
-SUBJECT_FORMS = "region/REGION, pool/ZONE/POOL or instance/REGION/LABEL, LABEL being an address or a host name"
-_FORMS = {"region": 1, "pool": 2, "instance": 2}
+SUBJECT_FORMS = (
+    "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, LABEL being an address or a host name, or speaker/NODE"
+)
+_FORMS = {"region": 1, "pool": 2, "instance": 2, "speaker": 1}
 _PART = re.compile(r"[\x21-\x2e\x30-\x7e]{1,255}")  # printable ASCII without spaces and slashes
 
 
@@ -24,8 +26,9 @@ class Action(StrEnum):
 class Subject:
     """What an override is about.
 
-    Written `region/REGION`, `pool/ZONE/POOL`, or `instance/REGION/LABEL` (LABEL as in Instance.label; it covers that
-    instance in every pool). `kind` is the word before the first slash, `name` the rest.
+    Written `region/REGION`, `pool/ZONE/POOL`, `instance/REGION/LABEL` (LABEL as in Instance.label; it covers that
+    instance in every pool), or `speaker/NODE` (what that node announces by BGP). `kind` is the word before the first
+    slash, `name` the rest.
     """
 
     kind: str
