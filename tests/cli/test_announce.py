@@ -194,7 +194,7 @@ def folder_program(folder: Path, *, version: str = "5.0.15", validate: int = 0, 
     """A program that answers as ExaBGP does, with what it is to say."""
     path = folder / "exabgp"
     path.write_text(
-        f"#!/bin/sh\ncase $1 in\nversion) echo 'ExaBGP : {version}' ;;\n"
+        f"#!/bin/sh\ncase $1 in\nversion|--version) echo 'ExaBGP : {version}' ;;\n"
         f"env) printf '[exabgp.daemon]\\nuser = %s\\n{env}' '{Account.own().name}' ;;\n"
         f"validate) echo '{says}'; exit {validate} ;;\nesac\n"
     )
@@ -208,6 +208,8 @@ def folder_program(folder: Path, *, version: str = "5.0.15", validate: int = 0, 
 def test_versions_that_gtm_can_talk_to(version: str, fine: bool, folder: Path) -> None:
     found = check(folder, program=str(folder_program(folder, version=version)))
     assert ("ExaBGP" in about(found)) == (not fine)
+    assert ("ExaBGP" in about(found, Severity.WARNING)) == version.startswith("4.2")
+    assert (found.account is not None) == version.startswith("5.")
     assert found.exabgp == (version if version[0].isdigit() else None)
 
 

@@ -73,12 +73,14 @@ def check(folder: Path, *, node: str | None = None, conf: Path | None = None, pr
     else:
         numbers = exabgp.version(asked)
         version = None if numbers is None else ".".join(map(str, numbers))
-        findings += _judged(asked, numbers, text)
-        settings = exabgp.settings(asked)
-        account = Account.own().name if Account.own().uid else settings.get("daemon.user", "nobody")
-        findings += _environment(settings)
-        if node is None or node == found.deployment.node.name:
-            findings += _rights(found, folder, account)
+        findings += _known(asked, numbers)
+        if numbers is not None and numbers[0] == MAJOR:
+            findings += [_error("ExaBGP", line) for line in (exabgp.objections(asked, text) if text else ())]
+            settings = exabgp.settings(asked)
+            account = Account.own().name if Account.own().uid else settings.get("daemon.user", "nobody")
+            findings += _environment(settings)
+            if node is None or node == found.deployment.node.name:
+                findings += _rights(found, folder, account)
     return Inspected(
         node=found.speaker.node,
         region=found.speaker.region,
@@ -168,13 +170,14 @@ def _without_run(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("run ")]
 
 
-def _judged(program: str, numbers: tuple[int, int, int] | None, text: str | None) -> Iterator[Finding]:
-    """What ExaBGP's own validation says, and whether gtm knows how to talk to this one."""
-    if numbers is None or (numbers[0] != MAJOR and numbers[:2] != OLD):
-        shown = "one that does not say its version" if numbers is None else ".".join(map(str, numbers))
+def _known(program: str, numbers: tuple[int, int, int] | None) -> Iterator[Finding]:
+    """Whether gtm knows how to talk to this ExaBGP."""
+    shown = "one that does not say its version" if numbers is None else ".".join(map(str, numbers))
+    if numbers is not None and numbers[:2] == OLD:
+        words = f"{program} is {shown}, which has nothing to check a configuration or its settings with"
+        yield _warning("ExaBGP", words, "ExaBGP 5.0")
+    elif numbers is None or numbers[0] != MAJOR:
         yield _error("ExaBGP", f"{program} is {shown}", "ExaBGP 5.0 (or 4.2)")
-    for line in () if text is None else exabgp.objections(program, text):
-        yield _error("ExaBGP", line)
 
 
 def _environment(settings: Mapping[str, str]) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def find_exabgp(program: str | None = None) -> str | None:
 
 def version(program: str) -> tuple[int, int, int] | None:
     """Its version, None if it does not say. Raises GtmError if it cannot be run."""
-    found = _VERSION.search(_ran(program, "version")[1])
+    found = _VERSION.search(_ran(program, "version")[1]) or _VERSION.search(_ran(program, "--version")[1])  # 5.0, 4.2
     return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
