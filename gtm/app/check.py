@@ -63,7 +63,7 @@ class FailedTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much there is of everything."""
+    """How much there is of everything; `speakers` and `services` are those of bgp/anycast.yaml."""
 
     zones: int
     names: int
@@ -72,6 +72,8 @@ class Counts:
     checks: int
     targets: int
     classes: int
+    speakers: int
+    services: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,8 @@ def _counts(bundle: Bundle) -> Counts:
         checks=len(deployment.checks),
         targets=len(deployment.targets()),
         classes=len(bundle.classes.loci),
+        speakers=0 if deployment.anycast is None else len(deployment.anycast.speakers),
+        services=0 if deployment.anycast is None else len(deployment.anycast.services),
     )
 
 

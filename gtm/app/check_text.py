@@ -40,6 +40,7 @@ def _test(test: FailedTest) -> Iterator[str]:
 
 def counts_text(counts: Counts) -> str:
     """How much there is, in one line."""
+    announced = ((counts.speakers, "speaker"), (counts.services, "announced service")) if counts.services else ()
     parts = (
         (counts.zones, "zone"),
         (counts.names, "steered name"),
@@ -47,6 +48,7 @@ def counts_text(counts: Counts) -> str:
         (counts.regions, "region"),
         (counts.targets, "target"),
         (counts.classes, "class of clients", "classes of clients"),
+        *announced,
     )
     return ", ".join(
         f"{number} {words[0] if number == 1 else words[-1] + 's' * (len(words) == 1)}" for number, *words in parts

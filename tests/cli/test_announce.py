@@ -8,6 +8,7 @@ import shlex
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,22 @@ def test_a_node_that_is_no_speaker_and_a_deployment_that_announces_nothing(folde
 
 
 # check
+
+
+def test_the_check_of_the_whole_counts_what_is_announced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = json_of(capsys, "check", "-C", str(folder))["counts"]
+    assert (counts["speakers"], counts["services"]) == (1, 1)
+    assert main(["check", "-C", str(folder)]) in {0, 1}
+    assert "1 speaker, 1 announced service\n" in capsys.readouterr().out
+    (folder / FILE).unlink()
+    assert main(["check", "-C", str(folder)]) in {0, 1}
+    assert "announced" not in capsys.readouterr().out
+
+
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """The document that a command prints."""
+    main([*arguments, "--json"])
+    return json.loads(capsys.readouterr().out)
 
 
 SECOND = """\
