@@ -51,8 +51,9 @@ class Memory:
             raise ValueError(f"memory of version {values.get('version')!r} (allowed: {VERSION})")
         found: dict[str, object] = {}
         for each in fields(cls):
-            value = values.get(each.name)
-            found[each.name] = _READERS[str(each.type)](each.name, value)
+            if each.name not in values:
+                raise ValueError(f"{each.name} is missing")
+            found[each.name] = _READERS[str(each.type)](each.name, values[each.name])
         return cls(**found)  # type: ignore[arg-type]  # each was read by its type
 
 

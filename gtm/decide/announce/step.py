@@ -15,6 +15,7 @@ from gtm.model.anycast import Anycast, Phase, Rung, Service, Speaker
 
 MOVES_MAX = 12  # longest way through the table in one step, with room; more is a circle
 ON_LADDER = frozenset({Phase.DRAINING, Phase.DRAINED, Phase.HELD})
+TRUSTED = frozenset({Phase.UP, Phase.FALLING, Phase.DRAINING})
 ORDERED = frozenset({Phase.DISABLED, Phase.DRAINING, Phase.DRAINED})
 
 
@@ -55,7 +56,7 @@ def step(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, s
     """
     memory = damping.released(anycast.guard.damping, memory, sight.now_s)
     scene = _scene(anycast, speaker, service, memory, sight)
-    memory = _judged(scene, memory)
+    memory = _placed(scene, _judged(scene, memory))
     passed: list[Phase] = []
     move = _move(scene, memory)
     while (after := _applied(memory, move, sight.now_s)) != memory:
@@ -64,6 +65,8 @@ def step(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, s
         memory = after
         if len(passed) > MOVES_MAX:
             raise PhaseError(f"no end of {' '.join(passed)}")
+        scene = replace(scene, verdict=_verdict(anycast, speaker, service, memory, sight))
+        memory = _judged(scene, memory)
         move = _move(scene, memory)
     return memory, _wish(scene, memory, tuple(passed), waiting=move.waiting)
 
@@ -75,11 +78,16 @@ def _scene(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory,
         service=service,
         sight=sight,
         rungs=ladder.rungs(anycast),
-        verdict=judge(anycast, speaker, service, sight, announcing=memory.announcing, proved=memory.proved),
+        verdict=_verdict(anycast, speaker, service, memory, sight),
         ruling=guard.may_leave(anycast, speaker, sight),
         alone=guard.alone(speaker, sight),
         barred=guard.barred(anycast, service, sight),
     )
+
+
+def _verdict(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, sight: Sight) -> Verdict:
+    trusted = memory.announcing and memory.look is Phase.UP and memory.phase in TRUSTED
+    return judge(anycast, speaker, service, sight, trusted=trusted, proved=memory.proved)
 
 
 def _judged(scene: _Scene, memory: Memory) -> Memory:
@@ -91,6 +99,15 @@ def _judged(scene: _Scene, memory: Memory) -> Memory:
             return replace(memory, good=True)
         case _:
             return memory
+
+
+def _placed(scene: _Scene, memory: Memory) -> Memory:
+    """The memory with its rung on the ladder as it is now, and off it where HELD no longer is for a drain."""
+    drained = scene.sight.drain is not None or scene.sight.disabled is not None or memory.phase in ORDERED
+    # What is announced is above the rung that withdraws: a ladder that has become shorter is no way around the guard.
+    lowest = ladder.first_withdrawn(scene.rungs) - 1 if memory.announcing else len(scene.rungs) - 1
+    rung = min(memory.rung, lowest) if drained else -1
+    return memory if rung == memory.rung else replace(memory, rung=rung, rung_since_s=scene.sight.now_s)
 
 
 def _applied(memory: Memory, move: _Move, now_s: float) -> Memory:
@@ -140,16 +157,18 @@ def _disable(scene: _Scene, memory: Memory, why: str) -> _Move:
 
 def _drain(scene: _Scene, memory: Memory, why: str) -> _Move:
     """The next place on the ladder: one down when it is over, or where the route ends if it leads to nothing."""
+    bad = scene.verdict.tendency is Tendency.BAD
+    why = f"{why}; {scene.verdict.reason}" if bad else why
     lowest = ladder.first_withdrawn(scene.rungs)
     on_ladder = memory.phase in ON_LADDER
-    rung = min(memory.rung, len(scene.rungs) - 1) if on_ladder else -1
+    rung = memory.rung if on_ladder else -1
     if not memory.announcing:
         if on_ladder and _comes_back(scene, memory):
             return _Move(phase=Phase.HELD, reason=f"{why}; nobody else announces", announcing=True, rung=lowest - 1)
         if rung < lowest:
             return _Move(phase=Phase.DRAINING, reason=why, announcing=False, look=memory.look, rung=lowest)
-    elif scene.verdict.tendency is Tendency.BAD:
-        return _descend(scene, memory, rung, lowest, f"{why}; {scene.verdict.reason}")
+    elif bad:
+        return _descend(scene, memory, rung, lowest, why)
     if memory.phase is Phase.DRAINED:
         return _stay(memory, why)
     here_over = memory.phase is Phase.HELD or rung < 0
@@ -316,4 +335,5 @@ def _wake_s(scene: _Scene, memory: Memory) -> float | None:
         moments.append(now_s + silent_s - age_s + 0.001)
     if memory.suppressed and scene.anycast.guard.damping is not None:
         moments.append(damping.reuse_s(scene.anycast.guard.damping, memory, now_s))
-    return min((each for each in moments if each is not None), default=None)
+    # What is due by now waits for something else: an answer, or others.
+    return min((each for each in moments if each is not None and each > now_s), default=None)

@@ -35,12 +35,13 @@ class Verdict:
 
 
 def judge(
-    anycast: Anycast, speaker: Speaker, service: Service, sight: Sight, *, announcing: bool, proved: bool
+    anycast: Anycast, speaker: Speaker, service: Service, sight: Sight, *, trusted: bool, proved: bool
 ) -> Verdict:
     """The verdict on a service: one local check that is DOWN is enough, as is its region being down in the plan.
 
     A judgement that was made DOWN by its very first result (gtm.decide.health.fold) counts as WEAK until `fall` of
-    them failed while the service is announced: a restart is no reason to believe a single lost probe.
+    them failed while the service is `trusted`, announced as good: after a restart, too, one lost probe says nothing.
+    `proved`: there was a verdict before.
     """
     silent_s = silence_max_s(anycast)
     if silent_s is not None and sight.controller_age_s is not None and sight.controller_age_s > silent_s:
@@ -48,7 +49,7 @@ def judge(
     if service.pool is not None and sight.region_up is False:
         return Verdict(tendency=Tendency.BAD, reason=f"the plan has region {speaker.region} of {service.pool} down")
     found = [
-        _one(target, check, sight.local.get(target), announcing=announcing, proved=proved)
+        _one(target, check, sight.local.get(target), trusted=trusted, proved=proved)
         for target, check in service.local.items()
     ]
     for tendency in (Tendency.BAD, Tendency.RECOVERING, Tendency.UNKNOWN, Tendency.WEAK, Tendency.STARTING):
@@ -71,7 +72,7 @@ def silence_max_s(anycast: Anycast) -> float | None:
             return anycast.lease.controller_s
 
 
-def _one(target: Target, check: Check, judgement: Judgement | None, *, announcing: bool, proved: bool) -> Verdict:
+def _one(target: Target, check: Check, judgement: Judgement | None, *, trusted: bool, proved: bool) -> Verdict:
     if judgement is None or judgement.health is Health.UNKNOWN:
         return Verdict(tendency=Tendency.UNKNOWN, reason=f"{target} not judged yet")
     counted = not isinstance(check.probe, PushProbe | Composed)  # their first word is their whole word
@@ -79,7 +80,7 @@ def _one(target: Target, check: Check, judgement: Judgement | None, *, announcin
     if judgement.health is Health.DOWN:
         if judgement.streak:
             return Verdict(tendency=Tendency.RECOVERING, reason=f"{target} DOWN, good results since")
-        if announcing and counted and 0 < judgement.failures < check.cadence.fall:
+        if trusted and counted and 0 < judgement.failures < check.cadence.fall:
             return Verdict(tendency=Tendency.WEAK, reason=f"{target} fails{said}")
         return Verdict(tendency=Tendency.BAD, reason=f"{target} DOWN{said}")
     if judgement.failures:
