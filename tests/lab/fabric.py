@@ -151,6 +151,16 @@ class Change:
     gateways: tuple[str, ...]
 
 
+def only(gateway: str) -> Callable[[tuple[str, ...]], bool]:
+    """Whether a route goes to a gateway alone."""
+    return lambda now: now == (gateway,)
+
+
+def without(gateway: str) -> Callable[[tuple[str, ...]], bool]:
+    """Whether there is a route, and it does not go to a gateway."""
+    return lambda now: bool(now) and gateway not in now
+
+
 class Fib:
     """The kernel's routes to some prefixes in one host: all changes since the start, by the kernel's own messages."""
 

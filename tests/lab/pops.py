@@ -18,6 +18,10 @@ import httpx
 import pytest
 import yaml
 
+from gtm.app.announce import report
+from gtm.model.announcing import AnnouncerReport
+from gtm.model.anycast import Phase
+from gtm.model.errors import StoreError
 from tests.lab.daemons import Bird, Exabgp, Frr
 from tests.lab.fabric import Fabric, Fib, pids, run, until
 from tests.lab.network import Host
@@ -26,6 +30,8 @@ ASN = 64500
 PREFIXES = ("203.0.113.0/24", "2001:db8:61::/48")
 VIPS = ("203.0.113.1", "2001:db8:61::1")
 ETCD_PORT = 2379
+PREFERENCE = {"IN": 100, "FIRST": 200}
+COMMUNITIES = ("community", "ext_community", "large_community")  # in BIRD's words
 KEY = "a-key-of-tcp-md5"
 
 ZONE = "$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 300\n  NS ns\nns A 192.0.2.53\n"
@@ -33,7 +39,7 @@ ZONE = "$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 300\n  NS ns\nns A 192.0.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A session of a router: with a PoP, or with another router (of its own AS, or of another one)."""
+    """A session of a router: with a PoP, perhaps one that it prefers, or with another router, of its own AS or not."""
 
     name: str
     address: str
@@ -42,15 +48,17 @@ class Peer:
     pop: bool = False
     bfd: bool = False
     gtsm: bool = False
+    preferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A path to a prefix in a router's table, from one of its neighbours."""
+    """A path to a prefix in a router's table, from one of its neighbours; extended communities without their kind."""
 
     med: int | None
     as_path: tuple[int, ...]
     communities: frozenset[str]
+    extended: frozenset[str]
     large: frozenset[str]
     local_pref: int | None
 
@@ -102,10 +110,17 @@ class Router:
         )
 
 
+def inward(peer: Peer) -> str:
+    """The policy for what a neighbour of another AS says."""
+    return "FIRST" if peer.preferred else "IN"
+
+
 def frr_conf(asn: int, peers: Sequence[Peer]) -> str:
     """FRR as a router that honours GRACEFUL_SHUTDOWN, and keeps its kernel routes whole when links flap."""
     lines = ["no zebra nexthop kernel enable", "bgp community-list standard GSHUT permit graceful-shutdown"]
-    lines += ["route-map IN permit 10", " match community GSHUT", " set local-preference 0", "route-map IN permit 20"]
+    for name in ("IN", "FIRST"):
+        lines += [f"route-map {name} permit 10", " match community GSHUT", " set local-preference 0"]
+        lines += [f"route-map {name} permit 20", f" set local-preference {PREFERENCE[name]}"]
     lines += ["bfd", " profile fast", "  transmit-interval 50", "  receive-interval 50", "  detect-multiplier 3"]
     lines += [f"router bgp {asn}", " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast", " timers bgp 3 9"]
     for peer in peers:
@@ -119,8 +134,8 @@ def frr_conf(asn: int, peers: Sequence[Peer]) -> str:
     for family in ("ipv4", "ipv6"):
         lines += [f" address-family {family} unicast", "  redistribute connected", "  maximum-paths 1"]
         for peer in peers:
-            lines.append(f"  neighbor {peer.address} activate")
-            lines.append(f"  neighbor {peer.address} " + ("next-hop-self" if peer.asn == asn else "route-map IN in"))
+            policy = "next-hop-self" if peer.asn == asn else f"route-map {inward(peer)} in"
+            lines += [f"  neighbor {peer.address} activate", f"  neighbor {peer.address} {policy}"]
         lines.append(" exit-address-family")
     return "\n".join([*lines, "exit", ""])
 
@@ -134,11 +149,13 @@ def bird_conf(asn: int, peers: Sequence[Peer]) -> str:
         "protocol kernel k4 { ipv4 { import none; export where source = RTS_BGP; }; }",
         "protocol kernel k6 { ipv6 { import none; export where source = RTS_BGP; }; }",
         'protocol bfd bfd1 { interface "*" { interval 50 ms; multiplier 3; }; }',
-        "filter honour { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }",
     ]
+    for name, preference in PREFERENCE.items():
+        rule = "if (65535, 0) ~ bgp_community then bgp_local_pref = 0"
+        lines.append(f"filter {name} {{ {rule}; else bgp_local_pref = {preference}; accept; }}")
     for peer in peers:
-        inward = "import all; next hop self;" if peer.asn == asn else "import filter honour;"
-        outward = "export none;" if peer.pop else "export where source ~ [ RTS_DEVICE, RTS_BGP ];"
+        taken = "import all; next hop self;" if peer.asn == asn else f"import filter {inward(peer)};"
+        told = "export none;" if peer.pop else "export where source ~ [ RTS_DEVICE, RTS_BGP ];"
         lines.append(f"protocol bgp {peer.name.replace('-', '_')} {{")
         lines.append(f"  local {peer.local} as {asn}; neighbor {peer.address} as {peer.asn}; hold time 9;")
         lines.append("  connect retry time 1; connect delay time 1; error wait time 1,2;")
@@ -148,7 +165,7 @@ def bird_conf(asn: int, peers: Sequence[Peer]) -> str:
             lines.append("  ttl security on;")
         if peer.bfd:
             lines.append("  bfd on;")
-        lines += [f"  {family} {{ {inward} {outward} }};" for family in ("ipv4", "ipv6")]
+        lines += [f"  {family} {{ {taken} {told} }};" for family in ("ipv4", "ipv6")]
         lines.append("}")
     return "\n".join([*lines, ""])
 
@@ -163,6 +180,9 @@ def _frr_path(said: Mapping[str, Any], address: str) -> Seen | None:
                     "65535:0" if one == "graceful-shutdown" else one
                     for one in path.get("community", {}).get("string", "").split()
                 ),
+                extended=frozenset(
+                    one.partition(":")[2] for one in path.get("extendedCommunity", {}).get("string", "").split()
+                ),
                 large=frozenset(path.get("largeCommunity", {}).get("string", "").split()),
                 local_pref=path.get("locPrf"),
             )
@@ -173,12 +193,13 @@ def _bird_path(said: str) -> Seen | None:
     found = dict(re.findall(r"BGP\.(\w+): ?(.*)", said))
     if "as_path" not in found:
         return None
-    texts = {name: re.findall(r"\(([^)]*)\)", found.get(name, "")) for name in ("community", "large_community")}
-    each = {name: frozenset(":".join(re.findall(r"\d+", one)) for one in some) for name, some in texts.items()}
+    texts = {name: re.findall(r"\(([^)]*)\)", found.get(name, "")) for name in COMMUNITIES}
+    each = {name: frozenset(":".join(re.findall(r"\b\d+\b", one)) for one in some) for name, some in texts.items()}
     return Seen(
         med=int(found["med"]) if "med" in found else None,
         as_path=tuple(map(int, found["as_path"].split())),
         communities=each["community"],
+        extended=each["ext_community"],
         large=each["large_community"],
         local_pref=int(found["local_pref"]) if "local_pref" in found else None,
     )
@@ -227,6 +248,18 @@ class Pop:
         said = run(*self.host.command(sys.executable, "-m", "gtm.cli.main", *words, "-C", str(self.folder), "--json"))
         return json.loads(said) if said else None
 
+    def report(self) -> AnnouncerReport | None:
+        """What its announcer says of itself, if it has said anything yet."""
+        try:
+            return report.load(self.state)
+        except StoreError:
+            return None
+
+    def phase(self) -> Phase | None:
+        """The phase of its service."""
+        said = self.report()
+        return None if said is None else said.services[0].phase
+
     def announce(self) -> None:
         """Start ExaBGP, as `gtm announce render` has it, and with it the announcer."""
         config = self.folder / "exabgp.conf"
@@ -271,11 +304,18 @@ class World:
         )  # fmt: skip
         return self.pops[node]
 
-    def peer(self, pop: Pop, *, bfd: bool = False, gtsm: bool = False) -> Peer:
+    def peer(self, pop: Pop, *, bfd: bool = False, gtsm: bool = False, preferred: bool = False) -> Peer:
         """The session of its router with a PoP."""
         subnet = pop.address
         return Peer(
-            name=pop.node, address=f"10.{subnet}.2", local=f"10.{subnet}.1", asn=ASN, pop=True, bfd=bfd, gtsm=gtsm
+            name=pop.node,
+            address=f"10.{subnet}.2",
+            local=f"10.{subnet}.1",
+            asn=ASN,
+            pop=True,
+            bfd=bfd,
+            gtsm=gtsm,
+            preferred=preferred,
         )
 
 

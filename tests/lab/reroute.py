@@ -1,7 +1,7 @@
 """Two PoPs at one router, one of them losing something, and how long the router's kernel goes on sending to it.
 
 What is timed ends with the kernel's own message that the route goes elsewhere. Who is hurt is the PoP that the router
-uses at that time; the other one is well, and nobody waits for it to be used again.
+prefers. It is not the one that keeps its routes when its lease is over, which is the last in the order of regions.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from tests.lab.answers import Answers, Health
 from tests.lab.daemons import Bird, Frr, needs_routers
-from tests.lab.fabric import fabric, until
+from tests.lab.fabric import fabric, until, without
 from tests.lab.pops import PREFIXES, Pop, Router, World, start_etcd, write_deployment
 
 FALL, RISE, INTERVAL, FAST_INTERVAL = 3, 2, "500ms", "100ms"
 LEASE_S = 1.0
 SERVICE = {"local": "web", "rise": RISE, "fall": FALL, "interval": INTERVAL, "fast_interval": FAST_INTERVAL}
 MORE = {"guard": {"leave_window": "1s", "damping": False}, "lease": {"ttl": f"{LEASE_S:g}s"}}
-# With ttl-security FRR 8.4 takes the neighbour for several hops away, and makes BFD multihop, which no single hop answers.
+# With ttl-security FRR 8.4 takes the neighbour for hops away and makes its BFD multihop, which nobody here answers.
 SESSIONS: dict[str, dict[str, object]] = {"BIRD": {"bfd": True, "ttl_security": 1}, "FRR": {"bfd": True}}
 
 
@@ -46,8 +45,8 @@ class Lab:
         return next((pop for pop in self.world.pops.values() if gateways == (pop.gateway(prefix),)), None)
 
     def is_whole(self) -> bool:
-        """Whether both PoPs are well, announced, and watched by BFD."""
-        return self.used() is not None and all(
+        """Whether both PoPs are well, announced, and watched by BFD, and the first one is used."""
+        return self.used() is next(iter(self.world.pops.values())) and all(
             self.router.bfd_is_up(name) and all(self.router.seen(prefix, name) is not None for prefix in PREFIXES)
             for name in self.world.pops
         )
@@ -64,7 +63,9 @@ def laboratory(kind: str, folder: Path) -> Iterator[Lab]:
             world.pop(node, region, "r1", f"81.{number}", folder)
         pops = list(world.pops.values())
         start_etcd(made, pops, folder)
-        router.configure(world.peer(pop, bfd=True, gtsm="ttl_security" in SESSIONS[kind]) for pop in pops)
+        router.configure(
+            world.peer(pop, bfd=True, gtsm="ttl_security" in SESSIONS[kind], preferred=pop is pops[0]) for pop in pops
+        )
         for pop in pops:
             lab.health[pop.node] = answers.admit(pop.host, pop.node)
             write_deployment(pop, pops, service=SERVICE, session=SESSIONS[kind], more=MORE)
@@ -184,15 +185,11 @@ def measure(lab: Lab, fault: Fault, repeats: int) -> Row:
         assert victim is not None
         lost = victim.gateway(PREFIXES[0])
         struck_s = fault.strike(lab, victim)
-        at_s = lab.router.fib.wait(PREFIXES[0], partial(_elsewhere, lost), fault.name, since_s=struck_s)
+        at_s = lab.router.fib.wait(PREFIXES[0], without(lost), fault.name, since_s=struck_s)
         took_s.append(at_s - struck_s)
         fault.undo(lab, victim)
     until(lab.is_whole, f"after {fault.name}: both PoPs are announced")
     return Row(fault=fault.name, router=lab.kind, took_s=tuple(took_s), goal_s=fault.goal_s.get(lab.kind))
-
-
-def _elsewhere(lost: str, gateways: tuple[str, ...]) -> bool:
-    return bool(gateways) and lost not in gateways
 
 
 def table(rows: list[Row]) -> str:
