@@ -6,11 +6,14 @@ import argparse
 import json
 import re
 import shlex
+import tempfile
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gtm.app.announce.convert import convert, converted_text
 from gtm.app.announce.healthcheck import _parser, read_healthcheck
@@ -23,6 +26,8 @@ from gtm.model.route import Community, ExtendedCommunity, ExtendedKind, LargeCom
 from tests.config.folders import GOOD, write
 
 IP = "--ip 203.0.113.1/32"
+FLAGS = frozenset(name for each in _parser()._actions if each.nargs == 0 for name in each.option_strings)
+WITHOUT_CHECKS = {name: text for name, text in GOOD.items() if name != "zones/lb.example.com.yaml"}
 HOSTS = ("203.0.113.1", "203.0.113.2")
 
 
@@ -180,8 +185,17 @@ def test_addresses_on_other_interfaces_are_services_of_their_own(tmp_path: Path)
         ("--down-execute x", "down-execute", "starts no program"),
         ("--disabled-execute x", "disabled-execute", "starts no program"),
         ("--interval 0", "interval", "goes on checking"),
-        ("--interval 0.1", "interval", "too often"),
-        ("--fast-interval 0.1", "fast-interval", "too often"),
+        ("--interval 0.1", "interval", "out of range"),
+        ("--fast-interval 0.1", "fast-interval", "out of range"),
+        ("--interval nan", "interval", "out of range"),
+        ("--rise 1001", "rise", "out of range"),
+        ("--fall 5000", "fall", "out of range"),
+        ("--timeout 4000", "timeout", "out of range"),
+        ("--up-metric=-1", "up-metric", "out of range"),
+        ("--down-metric 4294967296", "down-metric", "out of range"),
+        ("--local-preference 4294967296", "local-preference", "out of range"),
+        (f"--as-path '{'1 ' * 30}'", "as-path", "out of range"),
+        ("--ip 127.0.0.1/32", "ip", "left out"),
         ("--fast-interval 9", "fast-interval", "slower"),
         ("--timeout 0", "timeout", "forever"),
         ("--disable off", "disable", "relative"),
@@ -241,6 +255,9 @@ def test_a_file_of_settings_and_options_after_it(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("--cmd x", "--ip"),
+        ("--ip 127.0.0.1/32", "nothing is left"),
+        ("--ip 10.0.0.0/8 --deaggregate-networks", "more than 1000"),
+        (f"{IP} --cmd '{'x' * 4097}'", "longer than 4096"),
         (f"{IP} --rise many", "invalid int value"),
         (f"{IP} --unknown", "unrecognized arguments"),
         ("--ip 203.0.113.1/24", "invalid"),
@@ -257,6 +274,32 @@ def test_what_healthcheck_would_not_take_is_one_line(line: str, words: str, caps
     assert words in str(raised.value)
     assert main(["announce", "convert", "--", *shlex.split(line)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+odd = st.sampled_from(
+    ("", "0", "-1", "1", "7", "1.5", "nan", "1e9", "x y", "{address}", "no", "1:1", "203.0.113.1", "203.0.113.0/24",
+     "2001:db8::/127", "203.0.113.1/32%eth0", "*", "a\nb", "64500 64500", "\\", "'", "%", "/run/x", "[1:1]")
+)  # fmt: skip
+options = st.sampled_from(sorted({name for action in _parser()._actions for name in action.option_strings}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(options, odd), max_size=6), st.lists(st.sampled_from(HOSTS), max_size=2))
+def test_whatever_it_is_given_it_gives_what_loads_or_says_why_not(
+    pairs: list[tuple[str, str]], hosts: list[str]
+) -> None:
+    words = [word for host in hosts for word in ("--ip", f"{host}/32")]
+    for name, value in pairs:
+        words += [name, value] if name not in FLAGS else [name]
+    try:
+        found = convert(["healthcheck", *words])
+    except GtmError as error:
+        assert str(error)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"probes/checks.yaml": {"checks": found.checks}, "bgp/anycast.yaml": {"services": found.services}}
+        written = {name: json.dumps(tree) for name, tree in files.items()}
+        assert load(write(Path(folder), {**WITHOUT_CHECKS, **written})).anycast is not None
 
 
 def test_a_file_that_is_not_there_is_one_line() -> None:
