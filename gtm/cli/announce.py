@@ -40,7 +40,8 @@ def add_commands(commands: Commands) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = group.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+    group.set_defaults(run=run_announcer)
+    actions = group.add_subparsers(metavar="ACTION", parser_class=Parser)
     for add in ACTIONS:
         add(actions)
 
@@ -115,8 +116,29 @@ options have no equivalent, and why. Nothing is written.
     convert.add_argument("arguments", metavar="OPTION", nargs="+", help="what healthcheck.py is given, after --")
 
 
+def _add_run(actions: Commands) -> None:
+    add_command(
+        actions,
+        "run",
+        run_announcer,
+        about="Announce, as ExaBGP's process. ExaBGP starts this; people do not.",
+        examples="""
+process gtm { run /usr/bin/gtm announce run -C /etc/gtm; encoder json; }     in exabgp.conf
+
+`gtm announce` alone is the same. It talks to ExaBGP on its standard input and output, and logs to standard error.
+""",
+    )
+
+
 # `gtm announce` alone is ExaBGP's process; whoever adds an action adds it here.
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render, _add_check, _add_convert)
+ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render, _add_check, _add_convert, _add_run)
+
+
+def run_announcer(options: argparse.Namespace) -> int:
+    """Be ExaBGP's process until it ends."""
+    from gtm.app.announce import run
+
+    return run.run(options.folder)
 
 
 def run_render(options: argparse.Namespace) -> int:

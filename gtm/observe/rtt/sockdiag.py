@@ -56,14 +56,34 @@ def peers(local_port: int) -> Iterator[Peer]:
             _refuse(error)
 
 
-def _request(family: int, local_port: int) -> bytes:
-    """A dump of all established connections of one family to a port; the kernel does the choosing."""
-    asked = _ASKED.pack(family, socket.IPPROTO_TCP, 1 << (_INET_DIAG_INFO - 1), 1 << _ESTABLISHED)
+def local_ends() -> Iterator[tuple[IPAddress, int]]:
+    """Address and port on this machine of every established connection, over IPv4 and IPv6. Raises as `peers`."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as sock:
+                sock.settimeout(_ANSWER_S)
+                sock.send(_request(family, 0, extensions=0))
+                for message in _messages(sock):
+                    if len(message) >= _MESSAGE_BYTES:
+                        port, _, here, _ = _SOCKID.unpack_from(message, 4)
+                        yield unmapped(here[: 16 if message[0] == socket.AF_INET6 else 4]), port
+        except OSError as error:
+            _refuse(error)
+
+
+def _request(family: int, local_port: int, extensions: int = 1 << (_INET_DIAG_INFO - 1)) -> bytes:
+    """A dump of all established connections of one family to a port (0: any); the kernel does the choosing."""
+    asked = _ASKED.pack(family, socket.IPPROTO_TCP, extensions, 1 << _ESTABLISHED)
     asked += _SOCKID.pack(local_port, 0, b"", b"") + _SOCKID_REST.pack(0, _NO_COOKIE, _NO_COOKIE)
     return _HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + asked
 
 
 def _answers(sock: socket.socket) -> Iterator[Peer]:
+    return (peer for message in _messages(sock) if (peer := _peer(message)) is not None)
+
+
+def _messages(sock: socket.socket) -> Iterator[bytes]:
+    """Every inet_diag_msg of a dump, with its attributes."""
     while True:
         data = sock.recv(_READ_BYTES)
         at = 0
@@ -75,9 +95,8 @@ def _answers(sock: socket.socket) -> Iterator[Peer]:
                 return
             if kind == _NLMSG_ERROR:
                 _refuse(OSError(-struct.unpack_from("=i", message)[0], "refused by the kernel"))
-            peer = _peer(message) if kind == _SOCK_DIAG_BY_FAMILY else None
-            if peer is not None:
-                yield peer
+            if kind == _SOCK_DIAG_BY_FAMILY:
+                yield message
 
 
 def _peer(message: bytes) -> Peer | None:
