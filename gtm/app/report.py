@@ -11,10 +11,12 @@ from pathlib import Path
 import maxminddb
 
 from gtm import __version__
+from gtm.app.announce.shown import announcement_problems, announcements_of
 from gtm.app.folders import state_folder
 from gtm.app.load_text import load_problems
 from gtm.app.view import View, read_view
 from gtm.decide.plan import active
+from gtm.model.announcing import AnnouncerReport
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.deployment import Deployment
@@ -27,6 +29,7 @@ from gtm.publish.dns.manifest import FOLDER as TABLES
 from gtm.web.document import as_object
 from gtm.web.healthz import TABLE_AGE_MAX_S
 from gtm.web.status import (
+    AnnouncementsStatus,
     ControllerStatus,
     DatabaseStatus,
     InstanceStatus,
@@ -45,6 +48,8 @@ def status_of_folder(folder: Path) -> Status:
     """The status of the node of a deployment folder. Raises GtmError, also where nothing has been published there."""
     state = state_folder(folder)
     if not (state / TABLES / MANIFEST).exists():
+        if (announcements := announcements_of(state, None)) is not None and announcements.report is not None:
+            return _announcer_alone(announcements, announcements.report)
         raise GtmError(f"no node has published anything into {state} yet; `gtm serve -C {folder}` starts one")
     return status_of(read_view(state))
 
@@ -75,9 +80,29 @@ def status_of(view: View) -> Status:
         cluster=view.facts.cluster,
         load=view.facts.loads,
         rtt=view.facts.rtt,
+        announcements=announcements_of(view.state, deployment),
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))
+
+
+def _announcer_alone(told: AnnouncementsStatus, report: AnnouncerReport) -> Status:
+    """The status of a node that announces, and on which no controller has published anything."""
+    status = Status(
+        node=report.node,
+        region=report.region,
+        version=__version__,
+        now_s=time.time(),
+        controller=ControllerStatus(alive=False),
+        table=None,
+        workers=(),
+        regions=(),
+        pools=(),
+        overrides=(),
+        databases=(),
+        announcements=told,
+    )
+    return replace(status, problems=tuple(announcement_problems(told)))
 
 
 def regions_of(deployment: Deployment, plan: Plan) -> tuple[RegionStatus, ...]:
@@ -188,6 +213,8 @@ def _problems(status: Status) -> Iterable[str]:
         yield from load_problems(status.load)
     if status.rtt is not None:
         yield from (f"round-trip times: {why}" for why in status.rtt.problems.values())
+    if status.announcements is not None:
+        yield from announcement_problems(status.announcements)
     if status.reload_problem is not None:
         yield f"the last reload changed nothing, because:\n{status.reload_problem}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from gtm.app.announce.status_text import announcements_text
 from gtm.app.columns import Paint, clean, columns, duration, percent, plain
 from gtm.app.load_text import load_text
 from gtm.model.cluster import ClusterState
@@ -53,6 +54,9 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     if status.rtt is not None:
         yield ""
         yield from _rtt(status.rtt, status.now_s, paint)
+    if status.announcements is not None:
+        yield ""
+        yield from announcements_text(status.announcements, status.now_s, paint)
     if status.overrides:
         yield ""
         yield paint("orders in force", None)

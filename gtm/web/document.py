@@ -10,15 +10,20 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from gtm.model.address import Endpoint
 from gtm.model.check import Target
 from gtm.model.override import Subject
+from gtm.model.route import Community, ExtendedCommunity, LargeCommunity
 
-_TEXTUAL = (Subject, Target, Endpoint, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+_TEXTUAL = (
+    *(Subject, Target, Endpoint, IPv4Address, IPv6Address, IPv4Network, IPv6Network),
+    *(Community, ExtendedCommunity, LargeCommunity),
+)
 
 
 def document(value: object) -> object:
     """The value as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses become objects with their fields' names as keys; subjects, targets, endpoints, addresses and networks
-    become text; sets become sorted lists. Raises TypeError for anything else, so that no repr ever leaks into JSON.
+    Dataclasses become objects with their fields' names as keys; subjects, targets, endpoints, addresses, networks
+    and communities become text; sets become sorted lists. Raises TypeError for anything else, so that no repr ever
+    leaks into JSON.
     """
     if isinstance(value, Enum):
         return value.value

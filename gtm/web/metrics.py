@@ -14,6 +14,7 @@ from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result
 from gtm.model.rtt import RttState
+from gtm.web.announcing import announcement_metrics
 from gtm.web.load import load_metrics
 from gtm.web.status import InstanceStatus, Status
 
@@ -57,6 +58,8 @@ def metrics(status: Status | None) -> Iterator[Metric]:
         yield from load_metrics(status.load)
     if status.rtt is not None:
         yield from _rtt(status.rtt)
+    if status.announcements is not None:
+        yield from announcement_metrics(status.announcements)
 
 
 def _node(status: Status) -> Iterator[Metric]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gtm.model.address import IPAddress
+from gtm.model.announcing import AnnouncerReport
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result, Vote
@@ -111,6 +113,37 @@ class DatabaseStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BfdStatus:
+    """A BFD session with a peer; `up` None in a state that is not known here.
+
+    FRR tells of some of the figures, BIRD of others.
+    """
+
+    peer: IPAddress
+    up: bool | None
+    since_s_ago: float | None = None
+    transmit_ms: float | None = None
+    receive_ms: float | None = None
+    multiplier: int | None = None
+    timeout_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementsStatus:
+    """What the announcer of this machine last said, `age_s` ago; None where none has run.
+
+    `alive`: it has said something within its lease. `bfd` are the sessions of the daemon beside ExaBGP, where
+    neighbours have BFD; `bfd_problem` is why they are not known.
+    """
+
+    report: AnnouncerReport | None
+    age_s: float | None = None
+    alive: bool = False
+    bfd: tuple[BfdStatus, ...] = ()
+    bfd_problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """One node at one moment. `probes` are the prober's counters by name, `faults` why targets cannot be probed here.
 
@@ -134,5 +167,6 @@ class Status:
     cluster: ClusterState | None = None
     load: LoadSummary | None = None
     rtt: RttState | None = None
+    announcements: AnnouncementsStatus | None = None
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

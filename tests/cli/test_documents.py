@@ -14,6 +14,7 @@ import pytest
 from gtm.app.announce.check import Finding, Inspected
 from gtm.app.announce.convert import Converted
 from gtm.app.announce.convert_notes import Note
+from gtm.app.announce.moved import LadderStep, MovedAnnouncement
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
 from gtm.app.check import Counts, FailedTest, Fault, Report
@@ -29,11 +30,13 @@ from gtm.app.tune import CheckTuned, Tuned
 from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.decide.replay import Detection, Score, Setting
+from gtm.model.announcing import AnnouncerReport, NeighbourReport, RouteReport, ServiceReport
 from gtm.model.chronicle import Run, Transition
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
 from gtm.model.load import LoadSourceState, LoadSubject, LoadSummary, LoadValue
 from gtm.model.override import Override
+from gtm.model.route import Attributes, Communities
 from gtm.model.rtt import RttState
 from gtm.store.overrides import AuditEntry
 from gtm.web import status as s
@@ -42,6 +45,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
+    LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
+    Communities, s.AnnouncementsStatus, s.BfdStatus,
     Rendered, Finding, Inspected, Converted, Note,
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,

@@ -6,8 +6,9 @@ from gtm.app.columns import clean, colour, columns, duration, percent
 from gtm.app.report import problems_of
 from gtm.app.status_text import status_text
 from gtm.model.health import Health
-from gtm.web.status import ControllerStatus, Status, TableStatus
+from gtm.web.status import AnnouncementsStatus, ControllerStatus, Status, TableStatus
 from tests.cli.golden import same_as_golden
+from tests.web.announced import ANNOUNCED, WELL
 from tests.web.sample import NOW_S, STATUS, well, without_controller
 
 
@@ -99,3 +100,37 @@ def test_amounts() -> None:
     assert amounts == ["0.0 s", "9.9 s", "60 s", "10 min", "2 h", "2 days"]
     assert [percent(share) for share in (0.35, 0.175, 1.0, 0.0)] == ["35 %", "17.5 %", "100 %", "0 %"]
     assert colour("x", Health.UNKNOWN) == "x"
+
+
+def test_announcements() -> None:
+    same_as_golden("status_announcements", shown(replace(well(), announcements=ANNOUNCED)))
+
+
+def test_an_announcer_that_is_well_is_no_problem() -> None:
+    assert problems_of(replace(well(), announcements=WELL)) == ()
+
+
+def test_an_announcer_that_is_not_there() -> None:
+    report = WELL.report
+    assert report is not None
+    rest = "shared store connected, controller's pulse 0.4 s ago"
+    for told, problem, line in (
+        (
+            AnnouncementsStatus(report=None),
+            "this node is a speaker of bgp/anycast.yaml, and no announcer has run here (docs/announcing.md)",
+            "announcements no announcer has run here",
+        ),
+        (
+            replace(WELL, alive=False, report=replace(report, pid=0)),
+            "the announcer has ended: nothing is announced from here",
+            "announcements by edge1 in eu-west, ended",
+        ),
+        (
+            replace(WELL, alive=False, age_s=60.0),
+            "the announcer has said nothing for 60 s: what it announced is withdrawn by its lease",
+            "announcements by edge1 in eu-west, announcer silent, pid 4800, heard of 60 s ago, " + rest,
+        ),
+    ):
+        status = replace(well(), announcements=told)
+        assert problems_of(status) == (problem,)
+        assert line in status_text(status).splitlines()
