@@ -99,6 +99,13 @@ class Lab:
         hops = best.get("nexthops") or ([best] if "dev" in best else [])
         return {hop["dev"]: hop.get("weight", 1) for hop in hops}
 
+    def resilient(self) -> bool:
+        """Whether packets to both addresses go by groups of `gtm fib`."""
+        return all(
+            "nhid" in run("ip", version, "-n", self.router.name, "route", "show", prefix, "proto", "103")
+            for version, prefix in zip(("-4", "-6"), PREFIXES, strict=True)
+        )
+
     def ways(self, *names: str) -> None:
         """Wait until both routes go by these instances alone."""
         until(lambda: all(set(self.weights(prefix)) == set(names) for prefix in PREFIXES), f"by {' '.join(names)}")
@@ -132,10 +139,7 @@ def test_flows_are_even_and_stay_where_they_are(kind: str, capsys: pytest.Captur
                 words = ("fib", "run", "--prefix", "198.18.0.0/24", "--prefix", "2001:db8:18::/48", "--buckets", "1024")
                 command = (sys.executable, "-m", "gtm.cli.main", *words)
                 made.router.start(*command, log=made.fabric.folder / "fib.log")
-                until(lambda: "nhid" in run("ip", "-n", made.router.name, "route", "show", PREFIXES[0], "proto", "103"),
-                      "the group of IPv4")  # fmt: skip
-                until(lambda: run("ip", "-6", "-n", made.router.name, "route", "show", PREFIXES[1], "proto", "103"),
-                      "the group of IPv6")  # fmt: skip
+                until(made.resilient, "both routes have groups")
             for name in NAMES:
                 made.ways(*NAMES)
                 before = {vip: ask(made.client, vip, FLOWS) for vip in (VIP4, VIP6)}
