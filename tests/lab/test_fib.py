@@ -96,10 +96,10 @@ def test_groups_follow_the_daemon_through_its_changes_and_restarts(lab: Fabric) 
     daemon(router, NAMES, weights=(3, 1, 2))
     until(lambda: everywhere(router, {"i1": 3, "i2": 1, "i3": 2}), "i2 is back, with weights")
 
-    lab.unplug("r", "i2")  # the kernel removes the object itself, and the daemon its hop
+    lab.unplug(router, "i2")  # the kernel removes the object itself, and the daemon its hop
     daemon(router, ("i1", "i3"))
     until(lambda: everywhere(router, {"i1": 1, "i3": 1}), "i2's link is down")
-    lab.plug("r", "i2")
+    lab.plug(router, "i2")
     until(lambda: ip(router, "link", "show", "i2")[0]["operstate"] == "UP", "the link is up")
     daemon(router, NAMES)
     until(lambda: everywhere(router, dict.fromkeys(NAMES, 1)), "i2 is there again")
