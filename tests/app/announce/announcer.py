@@ -126,6 +126,20 @@ class Announcer:
             time.sleep(0.01)
         raise AssertionError(f"not within {DEADLINE_S} s: {what}\n{self.log[-5000:]}")
 
+    def wait_log(self, words: str) -> None:
+        """Until something stands in the log."""
+        self._await(f"{words} in the log", lambda: words in self.log)
+
+    def wait_gone(self, pid: int) -> None:
+        """Until a process has ended."""
+        self._await(f"process {pid} ends", lambda: not Path(f"/proc/{pid}/cmdline").exists() or not _command_line(pid))
+
+    def _await(self, what: str, condition: Callable[[], bool]) -> None:
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"not within {DEADLINE_S} s: {what}\n{self.log[-5000:]}"
+            time.sleep(0.01)
+
     def wait_table(self, *prefixes: str) -> None:
         """Until the peer has exactly these prefixes."""
         wanted = set(prefixes)
@@ -173,6 +187,12 @@ def on_wire(found: AnnouncerReport) -> bool:
     return one is not None and one.on_wire is True and one.wished is not None
 
 
+def settled(found: AnnouncerReport) -> bool:
+    """Whether its announcer has told everything, and read it back."""
+    one = route(found)
+    return one is not None and one.accepted is True and on_wire(found) and (one.read_s or 0.0) > one.since_s
+
+
 def children(pid: int) -> list[int]:
     """The child processes of one."""
     try:
@@ -211,3 +231,14 @@ def announcer(folder: Path, **settings: str) -> Iterator[Announcer]:
             yield made
         finally:
             made.end()
+
+
+@contextlib.contextmanager
+def announced(folder: Path, **settings: str) -> Iterator[Announcer]:
+    """An announcer whose service is alive and announced."""
+    with announcer(folder, **settings) as made:
+        made.serve()
+        made.start()
+        made.wait_table(PREFIX)
+        made.until("it is read back", settled)
+        yield made
