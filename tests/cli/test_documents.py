@@ -20,6 +20,7 @@ from gtm.app.await_revision import Applied
 from gtm.app.check import Counts, FailedTest, Fault, Report
 from gtm.app.check_log import Logged
 from gtm.app.explain import Explained, Outcome, RegionStep, Slot
+from gtm.app.explain_prefix import ExplainedPrefix, ExplainedRoute, ExplainedSpeaker
 from gtm.app.geodata import Checked, Shown, Updated
 from gtm.app.init import Written
 from gtm.app.people import Done, Effect, Listing
@@ -46,7 +47,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
-    Communities, s.AnnouncementsStatus, s.BfdStatus,
+    ExplainedPrefix, ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
     Rendered, Finding, Inspected, Converted, Note,
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,
