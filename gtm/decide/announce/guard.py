@@ -32,11 +32,12 @@ class Ruling:
     permit: bool = False
 
 
-def may_leave(anycast: Anycast, speaker: Speaker, sight: Sight) -> Ruling:
+def may_leave(anycast: Anycast, speaker: Speaker, sight: Sight, *, told: bool) -> Ruling:
     """Whether the speaker may withdraw a service now.
 
     An instance may while another one of its region announces and is not about to leave, once it has told that it is
-    leaving itself. The last one of a region needs another region that announces, and the permit.
+    leaving itself: `told` is that others know, and that nothing that was seen of them is older. The last one of a
+    region needs another region that announces, and the permit.
     """
     if sight.store is not True:
         away = "no shared store" if sight.store is None else "the shared store is away"
@@ -44,7 +45,7 @@ def may_leave(anycast: Anycast, speaker: Speaker, sight: Sight) -> Ruling:
             return Ruling(leave=Leave.FREE, reason=f"{away}: as if alone")
         return Ruling(leave=Leave.HOLD, reason=f"{away}: others are not known to announce")
     here = [each for each in _standing(speaker, sight) if each.region == speaker.region and not each.leaving]
-    if here and sight.told:
+    if here and told:
         return Ruling(leave=Leave.FREE, reason=f"{here[0].node} announces for {speaker.region}")
     elsewhere = sorted({each.region for each in _standing(speaker, sight)} - {speaker.region})
     if not elsewhere:

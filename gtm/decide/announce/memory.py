@@ -17,7 +17,8 @@ class Memory:
     `announcing`: the route stands, dressed by the treatment of `look` (RISING and FALLING wear what was before them).
     `announced`: it did once. `proved`: there was a verdict before, so that `rise` has not to be waited for by us.
     `good`: the last clear verdict was. `rung` is an index of the ladder, -1 before its first; `penalty` is that of
-    damping at `penalty_at_s`; `left_s` is when the route was withdrawn last.
+    damping at `penalty_at_s`; `left_s` is when the route was withdrawn last; `leaving` is what the last wish
+    said of that.
     """
 
     phase: Phase = Phase.INIT
@@ -34,6 +35,7 @@ class Memory:
     penalty_at_s: float = 0.0
     suppressed: bool = False
     left_s: float | None = None
+    leaving: bool = False
 
     @classmethod
     def initial(cls, now_s: float = 0.0) -> Memory:

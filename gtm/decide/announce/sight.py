@@ -46,9 +46,9 @@ class Sight:
       taken out on this machine. `connections` on its addresses; None: not known.
     - `store`: None where none is configured, False while it is away. It is True only if `others` is complete and has
       been confirmed within `Lease.ttl_s`.
-    - `told`: the store has this speaker's present `leaving`, and `others` was read at that revision or later. It is
-      what keeps two instances of a region from leaving because of each other: of two that tell first and then look, at
-      least one sees the other.
+    - `told`: the store has the `leaving` of this speaker's last wish, and `others` was read at that revision or later.
+      It is what keeps two instances of a region from leaving because of each other: of two that tell first and then
+      look, at least one sees the other.
     - `permit` belongs to a region. It is HELD only if this speaker has made or renewed it for `leave_window_s` within
       the last `Lease.ttl_s` (that it stands is not enough: it may be about to run out), and read `others` at that
       revision or later. `permit_reason` says who has it otherwise. The window must be longer than the leases.

@@ -54,7 +54,7 @@ def step(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, s
     checked against the table, so that a second step at the same moment changes nothing. Raises PhaseError if the table
     does not have what was decided, which is a fault here.
     """
-    memory = damping.released(anycast.guard.damping, memory, sight.now_s)
+    memory = damping.released(anycast.guard.damping, _mended(memory), sight.now_s)
     scene = _scene(anycast, speaker, service, memory, sight)
     memory = _placed(scene, _judged(scene, memory))
     passed: list[Phase] = []
@@ -68,7 +68,8 @@ def step(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, s
         scene = replace(scene, verdict=_verdict(anycast, speaker, service, memory, sight))
         memory = _judged(scene, memory)
         move = _move(scene, memory)
-    return memory, _wish(scene, memory, tuple(passed), waiting=move.waiting)
+    wish = _wish(scene, memory, tuple(passed), waiting=move.waiting)
+    return (memory if memory.leaving is wish.leaving else replace(memory, leaving=wish.leaving)), wish
 
 
 def _scene(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory, sight: Sight) -> _Scene:
@@ -79,7 +80,7 @@ def _scene(anycast: Anycast, speaker: Speaker, service: Service, memory: Memory,
         sight=sight,
         rungs=ladder.rungs(anycast),
         verdict=_verdict(anycast, speaker, service, memory, sight),
-        ruling=guard.may_leave(anycast, speaker, sight),
+        ruling=guard.may_leave(anycast, speaker, sight, told=sight.told and memory.leaving),
         alone=guard.alone(speaker, sight),
         barred=guard.barred(anycast, service, sight),
     )
@@ -99,6 +100,15 @@ def _judged(scene: _Scene, memory: Memory) -> Memory:
             return replace(memory, good=True)
         case _:
             return memory
+
+
+def _mended(memory: Memory) -> Memory:
+    """The memory with a phase that goes with whether the route stands, which others may know better than it did."""
+    if memory.announcing and memory.phase in (Phase.INIT, Phase.DRAINED):
+        return replace(memory, phase=Phase.RISING, look=Phase.UP, announced=True)
+    if not memory.announcing and memory.phase in (Phase.UP, Phase.FALLING, Phase.HELD):
+        return replace(memory, phase=Phase.INIT)
+    return memory
 
 
 def _placed(scene: _Scene, memory: Memory) -> Memory:

@@ -48,18 +48,18 @@ A2, A2_LEAVING, A2_LOST = other("a2"), other("a2", leaving=True), other("a2", fr
 def test_who_may_leave(
     others: tuple[OtherSpeaker, ...], told: bool, permit: Permit, leave: Leave, reason: str, asks: bool
 ) -> None:
-    sight = Sight(now_s=1.0, store=True, others=others, told=told, permit=permit, permit_reason="c1 is leaving")
-    ruling = may_leave(anycast(), speaker(), sight)
+    sight = Sight(now_s=1.0, store=True, others=others, permit=permit, permit_reason="c1 is leaving")
+    ruling = may_leave(anycast(), speaker(), sight, told=told)
     assert (ruling.leave, ruling.reason, ruling.permit) == (leave, reason, asks)
 
 
 @pytest.mark.parametrize("store", [None, False])
 def test_without_the_store_the_rule_decides(store: bool | None) -> None:
     """What was seen of others, or a permit, counts for nothing while it cannot be confirmed."""
-    sight = Sight(now_s=1.0, store=store, others=(A2, B1), told=True, permit=Permit.HELD)
-    assert may_leave(anycast(), speaker(), sight).leave is Leave.HOLD
+    sight = Sight(now_s=1.0, store=store, others=(A2, B1), permit=Permit.HELD)
+    assert may_leave(anycast(), speaker(), sight, told=True).leave is Leave.HOLD
     free = anycast(guard=Guard(without_store=WithoutStore.WITHDRAW))
-    assert may_leave(free, speaker(), replace(sight, others=())).leave is Leave.FREE
+    assert may_leave(free, speaker(), replace(sight, others=()), told=False).leave is Leave.FREE
 
 
 def test_alone_is_only_what_the_store_says() -> None:

@@ -29,6 +29,7 @@ MEMORIES = st.builds(
     penalty_at_s=NUMBER,
     suppressed=st.booleans(),
     left_s=st.none() | NUMBER,
+    leaving=st.booleans(),
 )
 
 

@@ -34,6 +34,7 @@ class Story:
     sight: Sight = field(default_factory=lambda: Sight(now_s=0.0, others=(B1,), store=True))
     judgement: Judgement = field(default_factory=Judgement)
     wish: Wish | None = None
+    wish_leaving: bool = False
 
     @property
     def service(self) -> Service:
@@ -43,7 +44,10 @@ class Story:
         """The wish after the sight has changed; a second look at the same moment must change nothing."""
         self.sight = replace(self.sight, **changes)  # type: ignore[arg-type]  # each test names what it changes
         self.memory, wish = step(self.of, speaker(), self.service, self.memory, self.sight)
-        again, same = step(self.of, speaker(), self.service, self.memory, self.sight)
+        sight = self.sight  # in which `told` is about the last wish, and so no longer about this one if it changed
+        sight = sight if wish.leaving is self.wish_leaving else replace(sight, told=False)
+        self.wish_leaving = wish.leaving
+        again, same = step(self.of, speaker(), self.service, self.memory, sight)
         assert again == self.memory
         assert replace(same, passed=wish.passed) == wish
         assert Memory.from_dict(self.memory.to_dict()) == self.memory
@@ -414,6 +418,45 @@ def test_any_order_of_events_keeps_the_table_and_the_guard(events: list[dict]) -
         assert_consistent(story, before, wish)
 
 
+MEMORIES = st.builds(
+    Memory,
+    phase=st.sampled_from(Phase),
+    announcing=st.booleans(),
+    announced=st.booleans(),
+    look=st.sampled_from([Phase.UP, Phase.DOWN, Phase.DISABLED]),
+    proved=st.booleans(),
+    good=st.booleans(),
+    rung=st.integers(-1, 9),
+    penalty=st.sampled_from([0.0, 500.0, 5000.0]),
+    suppressed=st.booleans(),
+    left_s=st.none() | st.just(0.0),
+    leaving=st.booleans(),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(MEMORIES, SIGHTS)
+def test_any_memory_has_an_outcome_and_is_guarded(memory: Memory, event: dict) -> None:
+    """Also one that no step would have left: of another deployment, or mended where routes stood at a start."""
+    story = Story(memory=memory, wish_leaving=memory.leaving)
+    results = event.pop("results")
+    story.judgement = judged(results)
+    del event["restart"]
+    of = service(pool="example.com/web", withdraw_on_down=event.pop("withdraw_on_down"))
+    story.of = anycast(ladder=event.pop("ladder"), of=of, guard=Guard(rpki=RpkiMode.REFUSE))
+    wish = story.see(now_s=event.pop("passes_s"), local={TARGET: story.judgement}, **event)
+    assert_consistent(story, memory, wish)
+
+
+def test_a_route_that_stood_before_anything_was_remembered() -> None:
+    story = Story(memory=replace(Memory.initial(), announcing=True, announced=True))
+    wish = story.see(others=())
+    assert (wish.phase, wish.announce, wish.look) == (R, True, U)
+    assert story.results("---") == [F, F, H]
+    story = Story(memory=replace(Memory.initial(), announcing=True, announced=True))
+    assert story.results("+++") == [R, R, U]
+
+
 def assert_consistent(story: Story, before: Memory, wish: Wish) -> None:
     sight = story.sight
     elsewhere = [each for each in sight.others if each.fresh and each.announcing]
@@ -422,7 +465,7 @@ def assert_consistent(story: Story, before: Memory, wish: Wish) -> None:
         assert elsewhere
         mates = [each for each in elsewhere if each.region == "a" and not each.leaving]
         remote = [each for each in elsewhere if each.region != "a"]
-        assert (mates and sight.told) or (remote and sight.permit is Permit.HELD)
+        assert (mates and sight.told and before.leaving) or (remote and sight.permit is Permit.HELD)
     if not before.announcing and wish.announce and sight.rpki:
         assert not wish.announce or before.announcing, "begun although RPKI refuses"
     match wish.phase:

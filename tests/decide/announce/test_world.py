@@ -13,7 +13,7 @@ from gtm.decide.announce.guard import Leave, Ruling
 from gtm.decide.announce.memory import Memory
 from gtm.decide.announce.phase import TABLE
 from gtm.decide.announce.sight import Permit, Sight
-from gtm.model.anycast import ExitPolicy, Phase
+from gtm.model.anycast import Anycast, ExitPolicy, Phase, Speaker
 from tests.decide.announce.world import Broken, World
 
 SEEDS, CHUNK = 1000, 50
@@ -86,13 +86,24 @@ def _leaving_ignored(sight: Sight) -> Sight:
     ("mutate", "rules"),
     [
         (_permit_ignored, {"TOGETHER", "LAST"}),
-        (_told_ignored, {"TOGETHER", "LAST"}),
+        (_told_ignored, {"TOGETHER"}),
         (_leases_ignored, {"LAST"}),
         (_leaving_ignored, {"TOGETHER", "LAST"}),
     ],
 )
 def test_the_referee_sees_a_sight_that_is_spoiled(mutate: Callable[[Sight], Sight], rules: set[str]) -> None:
     assert _broken_rules(rules, lambda seed: World(seed, mutate=mutate)) >= rules
+
+
+def test_the_referee_sees_a_word_that_is_not_the_one_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That others know that we stay, is no leave to go: two instances whose plan changes would go at once."""
+    real = guard.may_leave
+
+    def careless(anycast: Anycast, speaker: Speaker, sight: Sight, *, told: bool) -> Ruling:
+        return real(anycast, speaker, sight, told=sight.told)
+
+    monkeypatch.setattr(guard, "may_leave", careless)
+    assert _broken_rules({"LAST"}, World) >= {"LAST"}
 
 
 def test_the_referee_sees_views_that_never_age() -> None:
@@ -130,6 +141,6 @@ def test_the_referee_sees_that_nobody_rises(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_referee_sees_that_there_is_no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
     free = Ruling(leave=Leave.FREE, reason="no guard", permit=False)
-    monkeypatch.setattr(guard, "may_leave", lambda anycast, speaker, sight: free)
+    monkeypatch.setattr(guard, "may_leave", lambda anycast, speaker, sight, *, told: free)
     monkeypatch.setattr(guard, "alone", lambda speaker, sight: False)
     assert "LAST" in _broken_rules({"LAST"}, World)

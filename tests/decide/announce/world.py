@@ -303,8 +303,7 @@ class World:
             connections=self.random.choice((0, 3, 20)),
             others=view.others if view is not None else (),
             store=known,
-            told=known and view is not None and view.episode == node.episode and node.wish is not None
-            and node.wish.leaving,
+            told=known and view is not None and view.episode == node.episode,
             permit=view.permit if view is not None and known else Permit.NONE,
             permit_reason=view.reason if view is not None else None,
         )  # fmt: skip
