@@ -26,6 +26,7 @@ from gtm.publish.fib.changes import (
     PutRoute,
     changes,
     leading,
+    outranking,
     undone,
 )
 from gtm.publish.fib.kernel import Kernel
@@ -58,15 +59,30 @@ def _declared(folder: Path) -> tuple[IPNetwork, ...]:
 def planned(settings: FibSettings) -> tuple[Change, ...]:
     """What `run` would change now. Raises PublishError."""
     with closing(Kernel()) as kernel:
-        return changes(kernel.read(settings), settings)
+        fib = kernel.read(settings)
+        _refuse_metric(fib, settings)
+        return changes(fib, settings)
 
 
 def run(settings: FibSettings, *, once: bool) -> None:
     """Keep groups in step with the routes until SIGTERM or SIGINT; what was made stays. Raises PublishError."""
     with closing(Kernel()) as kernel, _signals_end_it():
+        _refuse_metric(kernel.read(settings), settings)
         settle(kernel, settings)
         while not once and kernel.wait(settings, None):
             settle(kernel, settings)
+            while kernel.wait(settings, SETTLE_S):
+                settle(kernel, settings)
+            settle(kernel, settings)  # a link's hops come back a little later than it is told that the link has
+
+
+def _refuse_metric(fib: Fib, settings: FibSettings) -> None:
+    """Raise AskedError where a daemon's route has no larger metric than ours: its packets would not go by a group."""
+    for route in outranking(fib.routes, settings):
+        raise AskedError(
+            f"{route.prefix} of the routing daemon has metric {route.metric}, and ours must be smaller",
+            argument="--metric",
+        )
 
 
 def clear(settings: FibSettings) -> tuple[Change, ...]:
@@ -159,7 +175,7 @@ def _shown(fib: Fib, settings: FibSettings) -> Iterator[ShownRoute]:
             protocol=PROTOCOL if route is None else route.protocol,
             metric=settings.metric if route is None else route.metric,
             group=None if mine is None else mine.group,
-            kept=group is not None,
+            kept=group is not None and (route is None or mine is None or mine.metric < route.metric),
             hops=tuple(ShownHop(via=str(hop.via), link=link(hop), weight=hop.weight) for hop in shown),
         )
 

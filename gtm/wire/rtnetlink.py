@@ -13,7 +13,8 @@ from gtm.wire.error import WireError
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
-NLM_F_REPLACE, NLM_F_CREATE = 0x100, 0x400
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+RTM_NEWLINK, RTM_DELLINK = 16, 17
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE, RTA_VIA, RTA_NH_ID = 1, 4, 5, 6, 9, 15, 18, 30
@@ -22,6 +23,8 @@ RES_BUCKETS, RES_IDLE, RES_UNBALANCED = 1, 2, 3
 GROUP_RESILIENT = 1
 NLA_NESTED, NLA_TYPES = 0x8000, 0x3FFF
 AF_INET, AF_INET6 = 2, 10
+# Hops that the kernel does not make objects of: the link is down, or what is at its other end.
+RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 RTN_UNICAST, SCOPE_UNIVERSE, TABLE_MAIN = 1, 0, 254
 TICKS = 100  # USER_HZ: timers are in hundredths of a second
 _HEAD, _ROUTE, _HOP = struct.Struct("=IHHII"), struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBI")
@@ -71,7 +74,7 @@ def read_route(message: Message) -> KernelRoute | None:
     """The route of an RTM_NEWROUTE or RTM_DELROUTE; None for one that is not unicast or not of the main table."""
     if len(message.body) < _ROUTE.size:
         raise WireError("a route that is too short")
-    family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(message.body)
+    family, length, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(message.body)
     found = dict(_attributes(message.body[_ROUTE.size :]))
     if RTA_TABLE in found:
         table = _number(found[RTA_TABLE])
@@ -80,7 +83,7 @@ def read_route(message: Message) -> KernelRoute | None:
     octets = 4 if family == AF_INET else 16
     try:
         prefix = ip_network((found.get(RTA_DST, bytes(octets)), length))
-        hops = tuple(sorted(_hops(found)))
+        hops = tuple(sorted(_hops(found, flags)))
     except ValueError as error:
         raise WireError(f"a route: {error}") from error
     return KernelRoute(
@@ -151,10 +154,14 @@ def delete_next_hop(number: int, sequence: int) -> bytes:
     return _framed(RTM_DELNEXTHOP, _CHANGE, sequence, body)
 
 
-def put_route(prefix: IPNetwork, group: int, *, metric: int, protocol: int, sequence: int) -> bytes:
-    """Make or replace a route that goes by a next-hop object."""
+def put_route(prefix: IPNetwork, group: int, *, metric: int, protocol: int, replaces: bool, sequence: int) -> bytes:
+    """Make a route that goes by a next-hop object, or let it replace the one of that prefix and metric.
+
+    That is replaced whoever's it is; the kernel refuses to make one beside another of that metric: EEXIST.
+    """
     body = _route(prefix, metric, protocol) + _attribute(RTA_NH_ID, _U32.pack(group))
-    return _framed(RTM_NEWROUTE, _CHANGE | NLM_F_CREATE | NLM_F_REPLACE, sequence, body)
+    how = NLM_F_REPLACE if replaces else NLM_F_CREATE | NLM_F_EXCL
+    return _framed(RTM_NEWROUTE, _CHANGE | how, sequence, body)
 
 
 def delete_route(prefix: IPNetwork, *, metric: int, protocol: int, sequence: int) -> bytes:
@@ -163,6 +170,7 @@ def delete_route(prefix: IPNetwork, *, metric: int, protocol: int, sequence: int
 
 
 _CHANGE = NLM_F_REQUEST | NLM_F_ACK
+_UNUSABLE = RTNH_F_DEAD | RTNH_F_LINKDOWN
 
 
 def _route(prefix: IPNetwork, metric: int, protocol: int) -> bytes:
@@ -186,19 +194,19 @@ def _group(found: dict[int, bytes]) -> Group:
     )
 
 
-def _hops(found: dict[int, bytes]) -> Iterator[Hop]:
-    """The next hops that have gateways."""
+def _hops(found: dict[int, bytes], flags: int) -> Iterator[Hop]:
+    """The next hops that have gateways and may be used; `flags` are those of the route, for a single one."""
     if RTA_MULTIPATH in found:
         rest = found[RTA_MULTIPATH]
         while len(rest) >= _PATH.size:
-            length, _, less, link = _PATH.unpack_from(rest)
+            length, state, less, link = _PATH.unpack_from(rest)
             if not _PATH.size <= length <= len(rest):
                 raise WireError(f"a path of {length} octets")
             via = _gateway(dict(_attributes(rest[_PATH.size : length])))
-            if via is not None:
+            if via is not None and not state & _UNUSABLE:
                 yield Hop(via, link, less + 1)
             rest = rest[(length + 3) & ~3 :]
-    elif (via := _gateway(found)) is not None and RTA_OIF in found:
+    elif (via := _gateway(found)) is not None and RTA_OIF in found and not flags & _UNUSABLE:
         yield Hop(via, _number(found[RTA_OIF]))
 
 

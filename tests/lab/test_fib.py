@@ -150,3 +150,57 @@ def test_without_the_right_to_change_routes_the_reason_is_given(lab: Fabric) -> 
     assert done.returncode == 1
     assert "Operation not permitted" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_link_that_is_down_is_out_of_the_groups_and_back_with_it(lab: Fabric, far: bool) -> None:
+    """The daemon has not noticed: it never does where it was stopped."""
+    router = lab.hosts["r"]
+    host, name = (lab.hosts["i2"], "r") if far else (router, "i2")
+    daemon(router, NAMES)
+    fib = router.start(sys.executable, "-m", "gtm.cli.main", "fib", "run", *PREFIXES, log=lab.folder / "fib.log")
+    until(lambda: everywhere(router, dict.fromkeys(NAMES, 1)), "groups of three")
+    lab.unplug(host, name)
+    until(lambda: everywhere(router, {"i1": 1, "i3": 1}), "i2 is out")
+    other = "198.18.0.11/32"  # something else happens while the link is down
+    run("ip", "-n", router.name, "route", "add", other, "proto", "bird", "metric", "32", "via", "10.62.1.2")
+    until(lambda: bool(ip(router, "route", "show", other, "proto", "103")), "another route has a group")
+    lab.plug(host, name)
+    until(lambda: everywhere(router, dict.fromkeys(NAMES, 1)), "i2 is back, and the daemon has said nothing")
+    assert fib.poll() is None
+
+
+def test_other_settings_are_taken_over_at_a_start(lab: Fabric) -> None:
+    router = lab.hosts["r"]
+    daemon(router, NAMES)
+    for words, wanted in (
+        (("--buckets", "64"), {"buckets": 64, "idle_timer": 60}),
+        (("--buckets", "1024", "--idle", "2m"), {"buckets": 1024, "idle_timer": 120}),
+    ):
+        assert gtm(router, "run", "--once", *words).returncode == 0
+        assert everywhere(router, dict.fromkeys(NAMES, 1))
+        groups = [one for one in ip(router, "nexthop", "show", "protocol", "103") if "group" in one]
+        assert len(groups) == 2
+        assert all(group["resilient_args"].items() >= wanted.items() for group in groups)
+
+
+def test_a_route_of_others_is_never_replaced(lab: Fabric) -> None:
+    router = lab.hosts["r"]
+    daemon(router, NAMES)
+    done = gtm(router, "run", "--once", "--metric", "32")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--metric" in done.stderr
+    assert "198.18.0.10/32 of the routing daemon has metric 32, and ours must be smaller" in done.stderr
+    for version, via in ((4, "10.62.1.2"), (6, "fd62:1::2")):
+        where = (f"-{version}", "-n", router.name, "route")
+        run("ip", *where, "add", VIPS[version], "proto", "static", "metric", "10", "via", via)
+        done = gtm(router, "run", "--once")
+        assert done.returncode == 1
+        assert "another's route has this metric" in done.stderr
+        assert {one["protocol"] for one in ip(router, f"-{version}", "route", "show", VIPS[version])} == {
+            "bird",
+            "static",
+        }
+        run("ip", *where, "del", VIPS[version], "proto", "static")
+    assert gtm(router, "run", "--once").returncode == 0
+    assert everywhere(router, dict.fromkeys(NAMES, 1))

@@ -54,7 +54,7 @@ def test_a_group_that_is_written_is_read(number: int, group: Group) -> None:
 def test_a_route_by_a_group_that_is_written_is_read(prefix: str) -> None:
     network = ip_network(prefix)
     for data in (
-        rtnetlink.put_route(network, 9, metric=10, protocol=103, sequence=1),
+        rtnetlink.put_route(network, 9, metric=10, protocol=103, replaces=False, sequence=1),
         rtnetlink.delete_route(network, metric=10, protocol=103, sequence=1),
     ):
         found = rtnetlink.read_route(only(data))
@@ -77,6 +77,29 @@ def test_a_multipath_route_as_the_kernel_writes_it() -> None:
         metric=32,
         hops=(Hop(ip_address("10.62.1.2"), 2, 1), Hop(ip_address("10.62.2.2"), 3, 3)),
     )
+
+
+@pytest.mark.parametrize("flag", [rtnetlink.RTNH_F_DEAD, rtnetlink.RTNH_F_LINKDOWN])
+def test_hops_of_links_that_are_down_are_none(flag: int) -> None:
+    via = struct.pack("=HH", 8, 5) + ip_address("10.62.1.2").packed
+    paths = struct.pack("=HBBi", 16, flag, 0, 2) + via + struct.pack("=HBBi", 16, 0, 0, 3) + via
+    body = struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 254, 12, 0, 1, 0) + struct.pack("=HH", 4 + len(paths), 9) + paths
+    found = rtnetlink.read_route(rtnetlink.Message(kind=24, flags=0, sequence=0, body=body))
+    assert found is not None
+    assert [hop.link for hop in found.hops] == [3]
+    single = struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 254, 12, 0, 1, flag) + via + struct.pack("=HHI", 8, 4, 2)
+    found = rtnetlink.read_route(rtnetlink.Message(kind=24, flags=0, sequence=0, body=single))
+    assert found is not None
+    assert found.hops == ()
+
+
+def test_a_route_is_made_or_replaced_but_never_either() -> None:
+    made, replaced = (
+        only(rtnetlink.put_route(ip_network("::/0"), 9, metric=10, protocol=103, replaces=replaces, sequence=1))
+        for replaces in (False, True)
+    )
+    assert made.flags == rtnetlink.NLM_F_REQUEST | rtnetlink.NLM_F_ACK | rtnetlink.NLM_F_CREATE | rtnetlink.NLM_F_EXCL
+    assert replaced.flags == rtnetlink.NLM_F_REQUEST | rtnetlink.NLM_F_ACK | rtnetlink.NLM_F_REPLACE
 
 
 def test_routes_of_other_tables_and_kinds_are_not_ours() -> None:

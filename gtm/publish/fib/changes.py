@@ -32,11 +32,12 @@ class PutGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutRoute:
-    """Make or replace our route."""
+    """Make our route, or replace it where it is there: never another's, which may have the same metric."""
 
     prefix: IPNetwork
     metric: int
     group: int
+    replaces: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,10 @@ def changes(fib: Fib, settings: FibSettings) -> tuple[Change, ...]:
 
     A route that goes away leaves the daemon's, if there is one: that is how the end of `gtm fib` is undone, too.
     """
-    wanted = {route.prefix: route for route in leading(fib.routes, settings)}
+    wanted = {route.prefix: route for route in leading(fib.routes, settings) if route.metric > settings.metric}
     ours = [route for route in fib.routes if route.protocol == PROTOCOL]
     numbers = _numbered(fib.hops, wanted.values())
-    groups = _grouped(fib, ours, wanted)
+    groups = _grouped(fib, ours, wanted, settings)
     made: dict[int, Group] = {}
     routes: list[Change] = []
     standing = {(route.prefix, route.metric): route for route in ours}
@@ -76,7 +77,7 @@ def changes(fib: Fib, settings: FibSettings) -> tuple[Change, ...]:
         made[number] = Group(members=members, resilience=settings.resilience)
         found = standing.pop((prefix, settings.metric), None)
         if found is None or found.group != number:
-            routes.append(PutRoute(prefix=prefix, metric=settings.metric, group=number))
+            routes.append(PutRoute(prefix=prefix, metric=settings.metric, group=number, replaces=found is not None))
     used = {number for group in made.values() for number, _ in group.members}
     hops = {number: Hop(*at) for at, number in numbers.items() if number in used}
     return (
@@ -106,6 +107,11 @@ def leading(routes: Iterable[KernelRoute], settings: FibSettings) -> Iterator[Ke
         if route.prefix not in best or route.metric < best[route.prefix].metric:
             best[route.prefix] = route
     return iter(best.values())
+
+
+def outranking(routes: Iterable[KernelRoute], settings: FibSettings) -> tuple[KernelRoute, ...]:
+    """The daemons' routes that get no group, as packets would go by them all the same: ours have no smaller metric."""
+    return tuple(route for route in leading(routes, settings) if route.metric <= settings.metric)
 
 
 def within(prefix: IPNetwork, prefixes: Iterable[IPNetwork]) -> bool:
@@ -139,9 +145,16 @@ def _numbered(hops: Mapping[int, Hop], routes: Iterable[KernelRoute]) -> dict[tu
     return numbers
 
 
-def _grouped(fib: Fib, ours: Iterable[KernelRoute], wanted: Iterable[IPNetwork]) -> dict[IPNetwork, int]:
-    """The number of each prefix's group: the one that its route goes by, or the first that is free."""
-    groups = {route.prefix: route.group for route in ours if route.group in fib.groups}
+def _grouped(
+    fib: Fib, ours: Iterable[KernelRoute], wanted: Iterable[IPNetwork], settings: FibSettings
+) -> dict[IPNetwork, int]:
+    """The number of each prefix's group: the one that its route goes by, or the first that is free.
+
+    Another number of buckets takes another group: the kernel does not change that of one.
+    """
+    buckets = settings.resilience.buckets
+    sized = {number for number, group in fib.groups.items() if group.resilience.buckets == buckets}
+    groups = {route.prefix: route.group for route in ours if route.group in sized}
     taken = {*fib.groups, *groups.values()}
     free = (number for number in GROUPS if number not in taken)
     return {prefix: groups.get(prefix) or next(free) for prefix in wanted}

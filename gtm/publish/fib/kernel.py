@@ -16,7 +16,7 @@ from gtm.wire import rtnetlink
 from gtm.wire.error import WireError
 
 SOL_NETLINK, ADD_MEMBERSHIP, GET_STRICT_CHK = 270, 1, 12
-ROUTE_GROUPS = (7, 11, 32)  # RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP
+WATCHED = (1, 7, 11, 32)  # RTNLGRP_LINK, _IPV4_ROUTE, _IPV6_ROUTE, _NEXTHOP
 SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 8 << 20  # 256 routes that go at once overrun the usual one
 DATAGRAM_BYTES = 1 << 18
@@ -35,7 +35,7 @@ class Kernel:
         self._sequence = 0
         with _told("watch routes"):
             self._asking.setsockopt(SOL_NETLINK, GET_STRICT_CHK, 1)
-            for group in ROUTE_GROUPS:
+            for group in WATCHED:
                 self._watching.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
         self._watching.settimeout(0.0)
 
@@ -71,7 +71,8 @@ class Kernel:
         except OSError as error:
             if error.errno in PASSING:
                 return False
-            raise PublishError(os.strerror(error.errno or 0), target="kernel", change=str(change)) from error
+            reason = "another's route has this metric" if error.errno == errno.EEXIST else os.strerror(error.errno or 0)
+            raise PublishError(reason, target="kernel", change=str(change)) from error
         return True
 
     def wait(self, settings: FibSettings, timeout_s: float | None) -> bool:
@@ -151,6 +152,8 @@ def _socket() -> socket.socket:
 
 
 def _matters(message: rtnetlink.Message, settings: FibSettings) -> bool:
+    if message.kind in {rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK}:
+        return True  # hops that come back with a link are not told of otherwise
     try:
         if message.kind in {rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE}:
             route = rtnetlink.read_route(message)
@@ -170,7 +173,12 @@ def _encoded(change: Change, sequence: int) -> bytes:
             return rtnetlink.put_group(change.number, change.group, PROTOCOL, sequence)
         case PutRoute():
             return rtnetlink.put_route(
-                change.prefix, change.group, metric=change.metric, protocol=PROTOCOL, sequence=sequence
+                change.prefix,
+                change.group,
+                metric=change.metric,
+                protocol=PROTOCOL,
+                replaces=change.replaces,
+                sequence=sequence,
             )
         case DropRoute():
             return rtnetlink.delete_route(change.prefix, metric=change.metric, protocol=PROTOCOL, sequence=sequence)
