@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,7 +23,9 @@ from gtm.model.announcing import AnnouncerReport, RouteReport, ServiceReport
 from gtm.model.errors import StoreError
 from tests import exabgp
 from tests.bgp_sink import Sink, sink
+from tests.lab.network import Host
 
+T = TypeVar("T")
 DEADLINE_S = 60.0
 PREFIX = "203.0.113.0/24"
 NODE = "node: edge1\nlisten: ['127.0.0.1:{port}']\nworkers: 1\n"
@@ -58,6 +62,7 @@ class Announcer:
     folder: Path
     sink: Sink
     check: int
+    host: Host | None = None
     listener: socket.socket | None = None
     exabgp: subprocess.Popen[bytes] | None = None
     settings: dict[str, str] = field(default_factory=dict)
@@ -98,17 +103,18 @@ class Announcer:
         program = exabgp.command()
         assert program is not None, "needs exabgp: pip install 'gtm[bgp]'"
         with (self.folder / "log").open("ab") as log:
-            self.exabgp = subprocess.Popen(
-                [program, str(config)], env=environment(), stdout=log, stderr=log, start_new_session=True
-            )
+            words = [program, str(config)] if self.host is None else self.host.command(program, str(config))
+            self.exabgp = subprocess.Popen(words, env=environment(), stdout=log, stderr=log, start_new_session=True)
 
     def serve(self) -> None:
         """Have the service alive."""
-        self.listener = socket.create_server(("127.0.0.1", self.check))
+        self.listener = inside(self.host, lambda: socket.create_server(("127.0.0.1", self.check)))
+        threading.Thread(target=_accept, args=(self.listener,), daemon=True).start()
 
     def fail(self) -> None:
         """Have it dead."""
         assert self.listener is not None
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def report(self) -> AnnouncerReport:
@@ -128,13 +134,20 @@ class Announcer:
 
     def wait_log(self, words: str) -> None:
         """Until something stands in the log."""
-        self._await(f"{words} in the log", lambda: words in self.log)
+        self.wait_for(f"{words} in the log", lambda: words in self.log)
 
     def wait_gone(self, pid: int) -> None:
         """Until a process has ended."""
-        self._await(f"process {pid} ends", lambda: not Path(f"/proc/{pid}/cmdline").exists() or not _command_line(pid))
+        self.wait_for(
+            f"process {pid} ends", lambda: not Path(f"/proc/{pid}/cmdline").exists() or not _command_line(pid)
+        )
 
-    def _await(self, what: str, condition: Callable[[], bool]) -> None:
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to one of its processes."""
+        os.kill(pid, number)
+
+    def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
+        """Until something holds."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < ends_s, f"not within {DEADLINE_S} s: {what}\n{self.log[-5000:]}"
@@ -154,7 +167,8 @@ class Announcer:
         with contextlib.suppress(StoreError):
             found = self.report()
         if self.listener is not None:
-            self.listener.close()
+            with contextlib.suppress(OSError):
+                self.fail()
         if self.exabgp is None:
             return
         helpers = [] if self.exabgp.poll() is not None else children(self.exabgp.pid)
@@ -201,6 +215,13 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def _accept(listener: socket.socket) -> None:
+    """Take every connection and close it, until the listener is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            listener.accept()[0].close()
+
+
 def _command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
@@ -219,13 +240,19 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def inside(host: Host | None, make: Callable[[], T]) -> T:
+    """What `make` gives when it is called in a host, or here."""
+    return make() if host is None else host.inside(make)
+
+
 @contextlib.contextmanager
-def announcer(folder: Path, **settings: str) -> Iterator[Announcer]:
+def announcer(folder: Path, *, host: Host | None = None, **settings: str) -> Iterator[Announcer]:
     """A deployment written and its peer there; nothing else is started. Ended whatever happens."""
     if exabgp.command() is None:
         pytest.skip("needs exabgp, the extra bgp")
-    with sink() as peer:
-        made = Announcer(folder=folder, sink=peer, check=free_port())
+    with contextlib.ExitStack() as stack:
+        peer = inside(host, lambda: stack.enter_context(sink()))
+        made = Announcer(folder=folder, sink=peer, check=inside(host, free_port), host=host)
         made.write(**settings)
         try:
             yield made
@@ -234,9 +261,9 @@ def announcer(folder: Path, **settings: str) -> Iterator[Announcer]:
 
 
 @contextlib.contextmanager
-def announced(folder: Path, **settings: str) -> Iterator[Announcer]:
+def announced(folder: Path, *, host: Host | None = None, **settings: str) -> Iterator[Announcer]:
     """An announcer whose service is alive and announced."""
-    with announcer(folder, **settings) as made:
+    with announcer(folder, host=host, **settings) as made:
         made.serve()
         made.start()
         made.wait_table(PREFIX)
