@@ -116,6 +116,28 @@ options have no equivalent, and why. Nothing is written.
     convert.add_argument("arguments", metavar="OPTION", nargs="+", help="what healthcheck.py is given, after --")
 
 
+def _add_plan(actions: Commands) -> None:
+    plan = add_command(
+        actions,
+        "plan",
+        run_plan,
+        about="Show what would be announced. By whom, how, each rung of a drain with its time, what the guard refuses.",
+        examples="""
+gtm announce plan                                             as it is while all is well
+gtm announce plan --drain region/us-east                      each rung: when, and what the routes look like on it
+gtm announce plan --drain speaker/edge1-us-east --json
+gtm announce plan --down web --node edge1-us-east             what becomes of it when its checks are DOWN there
+
+Nothing is changed, and no node is asked: this is what the files come to, by the functions that decide.
+Exit code 1 if something may not be announced at all.
+""",
+    )
+    plan.add_argument("--node", metavar="NAME", help="only this speaker (default: all that are concerned)")
+    what = plan.add_mutually_exclusive_group()
+    what.add_argument("--drain", metavar="SUBJECT", help="as though that were drained, as by `gtm drain`")
+    what.add_argument("--down", metavar="SERVICE", help="as though its checks were DOWN at one speaker")
+
+
 def _add_run(actions: Commands) -> None:
     add_command(
         actions,
@@ -131,7 +153,7 @@ process gtm { run /usr/bin/gtm announce run -C /etc/gtm; encoder json; }     in 
 
 
 # `gtm announce` alone is ExaBGP's process; whoever adds an action adds it here.
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render, _add_check, _add_convert, _add_run)
+ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_render, _add_check, _add_convert, _add_plan, _add_run)
 
 
 def run_announcer(options: argparse.Namespace) -> int:
@@ -166,3 +188,13 @@ def run_convert(options: argparse.Namespace) -> int:
     converted = convert.convert(options.arguments)
     say(options, convert.converted_document(converted), convert.converted_text(converted))
     return OK
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """Print a dry run."""
+    from gtm.app.announce import plan
+    from gtm.app.announce.plan_text import plan_text
+
+    planned = plan.plan(options.folder, node=options.node, drain=options.drain, down=options.down)
+    say(options, plan.plan_document(planned), plan_text(planned))
+    return PROBLEM if any(one.refused for one in planned.announcements) else OK

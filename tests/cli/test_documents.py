@@ -15,6 +15,14 @@ from gtm.app.announce.check import Finding, Inspected
 from gtm.app.announce.convert import Converted
 from gtm.app.announce.convert_notes import Note
 from gtm.app.announce.moved import LadderStep, MovedAnnouncement
+from gtm.app.announce.plan import (
+    Planned,
+    PlannedAnnouncement,
+    PlannedRegion,
+    PlannedRoute,
+    PlannedRpki,
+    PlannedStep,
+)
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
 from gtm.app.check import Counts, FailedTest, Fault, Report
@@ -47,7 +55,8 @@ TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
-    ExplainedPrefix, ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
+    Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
+    ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
     Rendered, Finding, Inspected, Converted, Note,
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,
