@@ -45,6 +45,21 @@ class Bfd:
     down_on_failure: bool = False
 
 
+class ViewKind(StrEnum):
+    """A router whose table can be looked at where it runs."""
+
+    FRR = "frr"
+    BIRD = "bird"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How a neighbour's own table is looked at on this machine: FRR's folder of vty sockets, BIRD's control socket."""
+
+    kind: ViewKind
+    path: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """A BGP session of a speaker.
@@ -52,7 +67,7 @@ class Neighbour:
     `ttl_security` is the number of hops of GTSM (RFC 5082); `md5_file` holds the key of RFC 2385; `add_path` sends path
     identifiers (RFC 7911); `graceful_restart_s` None is off: a route that outlives its speaker attracts traffic to
     nothing. `next_hops` by family, where it is not the speaker's own address. `provider` has the dictionary of words
-    that this neighbour understands. `port` is where it listens.
+    that this neighbour understands. `port` is where it listens. `view`, if there is one, tells what it has of us.
     """
 
     name: str
@@ -70,6 +85,7 @@ class Neighbour:
     next_hops: Mapping[Family, IPAddress]
     bfd: Bfd | None = None
     port: int = 179
+    view: View | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ from gtm.model.anycast import (
     Service,
     Speaker,
     Treatment,
+    View,
+    ViewKind,
     WithoutStore,
 )
 from gtm.model.check import Cadence, Check, Target, TcpProbe
@@ -396,7 +397,7 @@ speakers:
     address: [198.51.100.2, "2001:db8::2"]
     neighbours:
       transit-a: 198.51.100.1
-      peer: 64497@198.51.100.5
+      peer: {address: 198.51.100.5, asn: 64497, view: frr}
       other: {address: "2001:db8::1", asn: 64498, provider: transit-a, hold_time: 9s, bfd: false}
 providers:
   transit-a: {asn: 64496, words: {quiet: no-peer}}
@@ -413,6 +414,7 @@ def test_short_forms_and_defaults(tmp_path: Path) -> None:
     assert (transit.asn, transit.provider, transit.hold_time_s, transit.bfd) == (64496, "transit-a", 30, Bfd())
     assert transit.next_hops == {Family.IPV6: IPv6Address("2001:db8::2")}
     assert transit.md5_file == str(tmp_path / "keys/md5")
+    assert (transit.view, peer.view) == (None, View(kind=ViewKind.FRR, path="/run/frr"))
     assert (peer.asn, peer.provider, peer.local_asn) == (64497, None, 64500)
     assert (other.provider, other.hold_time_s, other.bfd) == ("transit-a", 9, None)
     assert other.local_address == IPv6Address("2001:db8::2")
@@ -491,8 +493,6 @@ def test_the_reference_deployment_announces_from_every_region() -> None:
     found = load(Path(__file__).parents[2])
     assert found.anycast is not None
     assert {speaker.region for speaker in found.anycast.speakers.values()} == set(found.regions)
-    prefixes: Mapping[str, Service] = found.anycast.services
-    assert {str(prefix) for service in prefixes.values() for prefix in service.prefixes} == {
-        "203.0.113.0/24", "2001:db8:61::/48",
-    }  # fmt: skip
+    prefixes = {str(prefix) for service in found.anycast.services.values() for prefix in service.prefixes}
+    assert prefixes == {"203.0.113.0/24", "2001:db8:61::/48"}
     assert found.node.name not in found.anycast.speakers  # `gtm demo` announces nothing

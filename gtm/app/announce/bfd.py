@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import socket
-import subprocess
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from gtm.app.announce.beside import ask_bird, ask_frr
 from gtm.model.errors import PeerError
 from gtm.web.status import BfdStatus
 
-WAIT_S = 1.0
-ANSWER_MAX_BYTES = 4 * 1024 * 1024
 FRR_FOLDER, BIRD_SOCKETS = Path("/run/frr"), (Path("/run/bird/bird.ctl"), Path("/var/run/bird.ctl"))
 _STATES = {"up": True, "down": False, "init": False, "admindown": False, "shutdown": False}
 # " 10.63.0.1   ev0   Up   12:00:00.000   0.050   0.150": the date has a blank in some of BIRD's formats
@@ -36,27 +32,12 @@ def read_sessions(*, frr: Path = FRR_FOLDER, bird: tuple[Path, ...] = BIRD_SOCKE
     try:
         for path in bird:
             if path.exists():
-                return Sessions(daemon="bird", sessions=parse_bird(_ask_bird(path)))
+                return Sessions(daemon="bird", sessions=parse_bird(ask_bird(path, ["show bfd sessions"])[0]))
         if (frr / "bfdd.vty").exists():
-            return Sessions(daemon="frr", sessions=parse_frr(_ask_frr(frr)))
+            return Sessions(daemon="frr", sessions=parse_frr(ask_frr(frr, "bfdd", "show bfd peers json")))
     except PeerError as error:
         return Sessions(problem=str(error))
     return Sessions(problem="neither FRR's bfdd nor BIRD runs here")
-
-
-def _ask_frr(folder: Path) -> str:
-    vtysh = shutil.which("vtysh") or "/usr/bin/vtysh"
-    command = (vtysh, "--vty_socket", str(folder), "-d", "bfdd", "-c", "show bfd peers json")
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT_S, check=False)
-    except OSError as error:
-        raise PeerError(f"{(error.strerror or str(error)).lower()}", peer="vtysh") from error
-    except subprocess.TimeoutExpired:
-        raise PeerError(f"no answer within {WAIT_S:g} s", peer="vtysh") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise PeerError(f"{said[-1][:200] if said else f'exit code {done.returncode}'}", peer="vtysh")
-    return done.stdout[:ANSWER_MAX_BYTES].decode("utf-8", "replace")
 
 
 def parse_frr(text: str) -> tuple[BfdStatus, ...]:
@@ -75,33 +56,6 @@ def parse_frr(text: str) -> tuple[BfdStatus, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PeerError(f"`show bfd peers json` makes no sense: {type(error).__name__} {error}", peer="vtysh") from None
-
-
-def _ask_bird(path: Path) -> str:
-    """All that BIRD answers to `show bfd sessions`; its lines begin with a code, the last one with 0000 or an error."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-            control.settimeout(WAIT_S)
-            control.connect(str(path))
-            _until(control, rb"(?m)^0001 .*\n")
-            control.sendall(b"show bfd sessions\n")
-            said = _until(control, rb"(?m)^(?:0\d\d\d|[89]\d\d\d) ?.*\n")
-    except OSError as error:
-        raise PeerError(f"{path}: {(error.strerror or str(error)).lower()}", peer="BIRD") from error
-    return said.decode("utf-8", "replace")
-
-
-def _until(control: socket.socket, end: bytes) -> bytes:
-    """What comes, up to a line that ends it. Raises OSError, PeerError."""
-    said = b""
-    while not re.search(end, said):
-        more = control.recv(65536)
-        if not more:
-            raise PeerError("closed the connection", peer="BIRD")
-        said += more
-        if len(said) > ANSWER_MAX_BYTES:
-            raise PeerError("an answer without end", peer="BIRD")
-    return said
 
 
 def parse_bird(text: str) -> tuple[BfdStatus, ...]:

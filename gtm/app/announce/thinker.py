@@ -21,6 +21,7 @@ from gtm.app.announce.attendance import Attendance
 from gtm.app.announce.follow import Follow
 from gtm.app.announce.link import Link
 from gtm.app.announce.local import Local
+from gtm.app.announce.peer_view import PeerViews
 from gtm.app.announce.pipe import (
     Ask,
     Beat,
@@ -91,6 +92,7 @@ class Thinker:
         self._share = Share(cluster, self._anycast, self._speaker, folder=folder, on_change=self.think, clock=boot_s)
         self.attendance = Attendance([part.service for part in self._parts.values()], self.think)
         self._validator = Validator(self._anycast.guard, folder)
+        self._views = PeerViews(self._speaker.neighbours, self._report_soon)
         self._link = Link(sock, self._heard)
         self._dialect = Dialect.V5
         self._version: str | None = None
@@ -145,6 +147,7 @@ class Thinker:
                 ("validator", self._validate()),
                 ("renew", self._renew()),
                 ("read", self._read()),
+                ("views", self._views.run(lambda: [route.prefix for route in self.readback.routes()])),
                 ("ending", self.ending.wait()),
             )
         ]
@@ -390,7 +393,7 @@ class Thinker:
             exabgp=self._version,
             services=tuple(self._service(part, offset_s) for part in self._parts.values()),
             neighbours=tuple(self.readback.neighbours.values()),
-            routes=tuple(self.readback.routes()),
+            routes=tuple(map(self._views.told, self.readback.routes())),
             store=shared[0] if shared else None,
             controller_age_s=ages[0] if ages else None,
             problem=self._problem(),
@@ -408,6 +411,7 @@ class Thinker:
         return (
             self.readback.problem
             or self.attendance.problem
+            or self._views.problem
             or self._follow.problem
             or self._share.problem
             or self._validator.problem(time.time())

@@ -12,7 +12,7 @@ from gtm.config.known import Known
 from gtm.config.nearby import did_you_mean, listed
 from gtm.config.shape.bgp import AnycastFile, BfdShape, NeighbourShape, SessionShape, SpeakerShape
 from gtm.model.address import IPAddress
-from gtm.model.anycast import Bfd, Neighbour, Speaker
+from gtm.model.anycast import Bfd, Neighbour, Speaker, View, ViewKind
 from gtm.model.route import Family
 
 
@@ -118,7 +118,22 @@ def _neighbour(
         next_hops={each: hop for each, hop in hops.items() if each in families},
         bfd=None if session.bfd is None or not session.bfd.enabled else _bfd(session.bfd),
         port=session.port,
+        view=_view(document, place, shape, folder),
     )
+
+
+def _view(document: Document, place: Steps, shape: NeighbourShape, folder: Path) -> View | None:
+    """The view of a neighbour; it need not be there yet."""
+    found = shape.view
+    if found is None:
+        return None
+    paths = {kind: path for kind, path in ((ViewKind.FRR, found.frr), (ViewKind.BIRD, found.bird)) if path is not None}
+    if len(paths) != 1:
+        if document.intact(*place, "view"):
+            document.fault((*place, "view"), f"has {' and '.join(paths) or 'nothing'}", "one of frr, bird")
+        return None
+    ((kind, path),) = paths.items()
+    return View(kind=kind, path=str(folder / path))
 
 
 def _provider(document: Document, found: AnycastFile, place: Steps, shape: NeighbourShape) -> str | None:

@@ -32,6 +32,7 @@ RUNGS_MAX, WORDS_MAX, NEIGHBOURS_MAX, PREFIXES_MAX = 32, 1000, 1000, 1000
 DAY_S = 86_400.0
 BANDWIDTH_MAX = 10**14
 LOCAL_ADDRESS = "127.0.0.1"
+VIEWS = {"frr": "/run/frr", "bird": "/run/bird/bird.ctl"}
 
 _BANDWIDTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([kMGT]?)bit")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -126,6 +127,15 @@ def _of_word(value: object) -> object:
     return value if isinstance(value, dict) else {"communities": value}
 
 
+def _of_view(value: object) -> object:
+    """The mapping that frr or bird means."""
+    if not isinstance(value, str):
+        return value
+    if value not in VIEWS:
+        raise Unfit(f"{shown(value)} is not a view", f"{', '.join(VIEWS)}, or a mapping of one of them to its path")
+    return {value: VIEWS[value]}
+
+
 def _of_regions(value: object) -> object:
     return () if value == "all" else value
 
@@ -191,6 +201,13 @@ class SessionShape(Shape):
     port: int = Field(default=179, ge=1, le=65535, description="Where the neighbour listens.")
 
 
+class ViewShape(Shape):
+    """How a neighbour's own table is looked at, on this machine."""
+
+    frr: Path | None = Field(default=None, description="FRR's folder of vty sockets; `view: frr` is /run/frr.")
+    bird: Path | None = Field(default=None, description="BIRD's control socket; `view: bird` is /run/bird/bird.ctl.")
+
+
 class NeighbourShape(SessionShape):
     """A neighbour of a speaker, and what differs from `session`."""
 
@@ -207,6 +224,9 @@ class NeighbourShape(SessionShape):
         default=(),
         description="The next hop that it is told, one for each family, where that is not the speaker's address.",
         json_schema_extra={"default": []},
+    )
+    view: Annotated[ViewShape | None, OrText(_of_view, "", enum=list(VIEWS))] = Field(
+        default=None, description="Where its own table can be looked at, if it is an FRR or a BIRD of this machine."
     )
 
 
