@@ -20,7 +20,9 @@ from tests.lab.network import Host
 
 FRR_DAEMONS = Path("/usr/lib/frr")
 EXABGP = Path(sys.executable).with_name("exabgp")
+TREE = Path(__file__).parents[2]
 EXABGP_SETTINGS = {
+    "PYTHONPATH": str(TREE),  # the process is started in /
     "exabgp.daemon.user": "root",  # or else it drops to nobody, and gtm with it
     "exabgp.api.cli": "false",
     "exabgp.log.level": "INFO",

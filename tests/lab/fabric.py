@@ -80,8 +80,16 @@ class Fabric:
         }"""
         subprocess.run(host.command("nft", "-f", "-"), input=rules.encode(), check=True, timeout=30)
 
+    def cut(self, host: Host, link: str) -> None:
+        """Drop what comes and goes by one link, without a sign of it."""
+        rules = f"""table inet cut {{
+            chain in {{ type filter hook prerouting priority -300; iifname {link} drop; }}
+            chain out {{ type filter hook output priority -300; oifname {link} drop; }}
+        }}"""
+        subprocess.run(host.command("nft", "-f", "-"), input=rules.encode(), check=True, timeout=30)
+
     def hear_again(self, host: Host) -> None:
-        """Undo `silence`."""
+        """Undo `silence` and `cut`."""
         run(*host.command("nft", "flush", "ruleset"))
 
     def unplug(self, host: Host, *links: str) -> None:

@@ -140,14 +140,15 @@ def frr_conf(asn: int, peers: Sequence[Peer]) -> str:
     return "\n".join([*lines, "exit", ""])
 
 
-def bird_conf(asn: int, peers: Sequence[Peer]) -> str:
-    """BIRD, the same."""
+def bird_conf(asn: int, peers: Sequence[Peer], *, multipath: bool = False) -> str:
+    """BIRD, the same; with `multipath` the kernel has all paths that are equally good."""
+    merge = " merge paths on limit 16;" if multipath else ""
     lines = [
         f"router id {peers[0].local};",
         "protocol device {}",
         "protocol direct { ipv4; ipv6; }",
-        "protocol kernel k4 { ipv4 { import none; export where source = RTS_BGP; }; }",
-        "protocol kernel k6 { ipv6 { import none; export where source = RTS_BGP; }; }",
+        f"protocol kernel k4 {{ ipv4 {{ import none; export where source = RTS_BGP; }};{merge} }}",
+        f"protocol kernel k6 {{ ipv6 {{ import none; export where source = RTS_BGP; }};{merge} }}",
         'protocol bfd bfd1 { interface "*" { interval 50 ms; multiplier 3; }; }',
     ]
     for name, preference in PREFERENCE.items():
@@ -233,9 +234,16 @@ class Pop:
 
     def helper(self, who: str) -> int:
         """The process ID of the supervisor, which ExaBGP started, or of the thinker, which that one started."""
-        assert self.exabgp.process is not None
-        (supervisor,) = children(self.exabgp.process.pid)
-        return supervisor if who == "supervisor" else children(supervisor)[-1]
+        said = self.report()
+        assert said is not None
+        assert self.is_running(said)
+        return said.supervisor_pid if who == "supervisor" else said.pid
+
+    def is_running(self, said: AnnouncerReport) -> bool:
+        """Whether a report is that of processes that are there, of the ExaBGP that was started last."""
+        engine = self.exabgp.process
+        there = all(pid > 1 and Path(f"/proc/{pid}").exists() for pid in (said.pid, said.supervisor_pid))
+        return there and engine is not None and engine.pid == said.exabgp_pid
 
     def go_on(self) -> None:
         """SIGCONT to whatever of it is stopped."""
@@ -317,11 +325,6 @@ class World:
             gtsm=gtsm,
             preferred=preferred,
         )
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of one, oldest first."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def start_etcd(fabric: Fabric, pops: Sequence[Pop], folder: Path) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gtm.model.anycast import ExitPolicy, Phase
 from tests.lab.answers import Answers, Health
 from tests.lab.daemons import Bird, Frr, needs_routers
 from tests.lab.fabric import fabric, until, without
@@ -38,6 +39,7 @@ class Lab:
     answers: Answers
     health: dict[str, Health] = field(default_factory=dict)
     companions: dict[str, Frr | Bird] = field(default_factory=dict)
+    since_s: float = 0.0  # the epoch's seconds when the last fault was over
 
     def used(self, prefix: str = PREFIXES[0]) -> Pop | None:
         """The PoP that the router's kernel sends to."""
@@ -47,9 +49,22 @@ class Lab:
     def is_whole(self) -> bool:
         """Whether both PoPs are well, announced, and watched by BFD, and the first one is used."""
         return self.used() is next(iter(self.world.pops.values())) and all(
-            self.router.bfd_is_up(name) and all(self.router.seen(prefix, name) is not None for prefix in PREFIXES)
-            for name in self.world.pops
+            self.is_steady(pop)
+            and self.router.bfd_is_up(pop.node)
+            and all(self.router.seen(prefix, pop.node) is not None for prefix in PREFIXES)
+            for pop in self.world.pops.values()
         )
+
+    def is_steady(self, pop: Pop) -> bool:
+        """Whether a PoP has said since the last fault that it is UP and knows of the other one, its lease in order.
+
+        A thinker that has just been started keeps its routes whatever comes, until it knows of others.
+        """
+        said = pop.report()
+        if said is None or said.at_s < self.since_s or not said.store or not pop.is_running(said):
+            return False
+        ends = said.services[0].on_expiry is ExitPolicy.WITHDRAW
+        return said.services[0].phase is Phase.UP and ends == (pop.node == "edge1")
 
 
 @contextmanager
@@ -188,6 +203,7 @@ def measure(lab: Lab, fault: Fault, repeats: int) -> Row:
         at_s = lab.router.fib.wait(PREFIXES[0], without(lost), fault.name, since_s=struck_s)
         took_s.append(at_s - struck_s)
         fault.undo(lab, victim)
+        lab.since_s = time.time()
     until(lab.is_whole, f"after {fault.name}: both PoPs are announced")
     return Row(fault=fault.name, router=lab.kind, took_s=tuple(took_s), goal_s=fault.goal_s.get(lab.kind))
 

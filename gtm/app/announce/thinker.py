@@ -370,6 +370,8 @@ class Thinker:
     def save(self, *, gone: bool = False) -> None:
         """Write the report and the memory; what cannot be written is logged, and announcing goes on."""
         self._report_due = None
+        if any(part.wish is None for part in self._parts.values()):
+            return  # it ended before its first step, and has nothing to say
         try:
             report.save(self._state, self._report(gone=gone))
             memories = {name: part.memory for name, part in self._parts.items()}
