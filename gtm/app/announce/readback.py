@@ -138,6 +138,21 @@ class Readback:
         """Whether no route of a service stands, as far as ExaBGP's own table tells."""
         return not any(told.service == service for told in self._told.values())
 
+    def stands(self, service: str) -> bool:
+        """Whether a route of a service may be relied on by others: not refused, and its neighbour not known to be down.
+
+        While an answer, or word of the neighbour, is not there yet it counts as standing, so that nothing flaps.
+        """
+        return any(
+            told.wished is not None and told.accepted is not False and self._may_be_up(told.wished.neighbour)
+            for told in self._told.values()
+            if told.service == service
+        )
+
+    def _may_be_up(self, neighbour: IPAddress) -> bool:
+        session = self.neighbours.get(neighbour)
+        return session is None or session.up is not False
+
     def settled(self) -> bool:
         """Whether all is answered, and the Adj-RIB-Out has been read since the last change."""
         newest_s = max((told.since_s for told in self._told.values()), default=0.0)

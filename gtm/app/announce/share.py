@@ -52,11 +52,14 @@ class Share:
         self._speaker = speaker
         self._announcing = None if cluster is None else _part(cluster, anycast, speaker, folder, on_change, clock)
 
-    def tell(self, service: str, wish: Wish) -> None:
-        """Let others know what a step came to, and ask for the permit to leave that it wants, or give it back."""
+    def tell(self, service: str, wish: Wish, *, stands: bool = True) -> None:
+        """Let others know what a step came to, and ask for the permit to leave that it wants, or give it back.
+
+        A route that does not stand, as no neighbour has it, is nothing that others could leave for.
+        """
         if self._announcing is None:
             return
-        self._announcing.tell(service, phase=wish.phase, announcing=wish.announce, leaving=wish.leaving)
+        self._announcing.tell(service, phase=wish.phase, announcing=wish.announce and stands, leaving=wish.leaving)
         self._announcing.want(service, wanted=wish.wants_permit, returns=wish.returns_permit)
 
     def seen(self, service: str) -> Shared:

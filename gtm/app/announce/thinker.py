@@ -192,7 +192,7 @@ class Thinker:
         self._link.send(orders)
         for part in self._parts.values():
             assert part.wish is not None
-            self._share.tell(part.service.name, part.wish)
+            self._share.tell(part.service.name, part.wish, stands=self.readback.stands(part.service.name))
         self._sleep_until(now_s)
         self._report_soon()
 

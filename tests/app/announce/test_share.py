@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from gtm.app.announce.share import Share, Shared
@@ -67,6 +68,10 @@ def test_what_a_sight_has_of_the_store(tmp_path: Path) -> None:
                 a.share.tell("web", wish(Phase.UP))
                 up = OtherSpeaker(node="a1", region="a", fresh=True, announcing=True, leaving=False)
                 await b.until(store=True, others=(up,))
+                a.share.tell("web", wish(Phase.UP), stands=False)  # no neighbour has it
+                await b.until(others=(replace(up, announcing=False),))
+                a.share.tell("web", wish(Phase.UP), stands=True)
+                await b.until(others=(up,))
                 a.share.tell("web", wish(Phase.FALLING, leaving=True, permit=True))
                 assert not a.share.seen("web").told
                 await a.until(told=True, permit=Permit.HELD)
