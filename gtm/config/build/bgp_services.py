@@ -37,11 +37,10 @@ class Around:
 
 def build_services(document: Document, shapes: Mapping[str, ServiceShape], around: Around) -> dict[str, Service]:
     """The services by name."""
-    taken: list[tuple[IPNetwork, str]] = []
     services: dict[str, Service] = {}
     for name, shape in shapes.items():
         place = ("services", name)
-        prefixes = _prefixes(document, name, shape, taken)
+        prefixes = _prefixes(document, name, shape)
         services[name] = Service(
             name=name,
             prefixes=prefixes,
@@ -59,25 +58,44 @@ def build_services(document: Document, shapes: Mapping[str, ServiceShape], aroun
         )
         _check_addresses(document, place, shape, prefixes)
         _check_pace(document, place, shape)
+    _check_overlaps(document, shapes)
     return services
 
 
-def _prefixes(
-    document: Document, name: str, shape: ServiceShape, taken: list[tuple[IPNetwork, str]]
-) -> tuple[IPNetwork, ...]:
-    """A service's prefixes: each once, and no part of another service's."""
+def _prefixes(document: Document, name: str, shape: ServiceShape) -> tuple[IPNetwork, ...]:
+    """A service's prefixes, each once."""
     found: dict[IPNetwork, None] = {}
     for position, prefix in enumerate(shape.prefixes):
-        place = ("services", name, "prefixes", position)
         if prefix in found:
+            place = ("services", name, "prefixes", position)
             document.fault(place, f"{prefix} is listed twice", "each prefix once")
-        for other, owner in taken:
-            if other.version == prefix.version and other.overlaps(prefix):
-                document.fault(place, f"{prefix} overlaps {other} of {owner}", "prefixes of one service only")
-                break
         found[prefix] = None
-    taken.extend((prefix, name) for prefix in found)
     return tuple(found)
+
+
+def _check_overlaps(document: Document, shapes: Mapping[str, ServiceShape]) -> None:
+    """No part of a prefix is another service's: looked up by the prefixes around it, not by comparing all with all."""
+    listed_first: dict[IPNetwork, tuple[int, str]] = {}
+    places: list[tuple[IPNetwork, str, int]] = []
+    for name, shape in shapes.items():
+        for position, prefix in enumerate(shape.prefixes):
+            listed_first.setdefault(prefix, (len(places), name))
+            places.append((prefix, name, position))
+    lengths = {version: sorted({p.prefixlen for p in listed_first if p.version == version}) for version in (4, 6)}
+    faulty: dict[int, tuple[IPNetwork, str]] = {}
+    for number, (prefix, name, _) in enumerate(places):
+        for length in lengths[prefix.version]:
+            if length > prefix.prefixlen:
+                break
+            around = prefix.supernet(new_prefix=length)
+            other = listed_first.get(around)
+            if other is not None and other[1] != name:
+                later, earlier = (number, (around, other[1])) if other[0] < number else (other[0], (prefix, name))
+                faulty.setdefault(later, earlier)
+    for number, (earlier_prefix, owner) in faulty.items():
+        prefix, name, position = places[number]
+        words = f"{prefix} overlaps {earlier_prefix} of {owner}"
+        document.fault(("services", name, "prefixes", position), words, "prefixes of one service only")
 
 
 def _regions(document: Document, place: Steps, shape: ServiceShape, regions: Known) -> tuple[str, ...]:
