@@ -60,6 +60,11 @@ class Readback:
         return frozenset(told.service for told in self._told.values())
 
     @property
+    def size(self) -> int:
+        """How many routes there are."""
+        return len(self._told)
+
+    @property
     def problem(self) -> str | None:
         """A route that could not be announced, and why."""
         return next(iter(self._problems.values()), None)

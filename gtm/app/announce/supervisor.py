@@ -78,6 +78,7 @@ class Supervisor:
         self._stop_s: float | None = None  # when it is over for us
         self._engine_ends = False
         self._beat_s = 0.0
+        self._heard_s = 0.0  # when ExaBGP wrote anything
         self._last = False
         self._done = False
 
@@ -139,6 +140,7 @@ class Supervisor:
             if not data:
                 self._stop(exabgp_ends=True)
                 return
+            self._heard_s = self._clock.now_s
             for event in self._session.receive(data):
                 self._heard(event)
         if self._engine.gone:
@@ -291,7 +293,8 @@ class Supervisor:
 
     def _judge(self, now_s: float) -> None:
         """What is overdue: answers of ExaBGP, its end, and our own."""
-        waited_s = self._session.waited_s(now_s)
+        # One that is in the middle of a long answer does not hang.
+        waited_s = min(self._session.waited_s(now_s), now_s - self._heard_s)
         if not self._engine_ends and waited_s > (TAKE_S if self._going else STUCK_S):
             self._end_engine("it does not answer", waited_s=round(waited_s, 2), withdrawals=len(self._going))
         if self._ended_s is not None and now_s - self._ended_s > TERM_S:

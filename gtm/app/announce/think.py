@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from gtm.app.announce import report
+from gtm.app.announce.aside import Aside
 from gtm.app.announce.ending import Ending
 from gtm.app.announce.engine import Engine
 from gtm.app.announce.pipe import READ_BYTES, Hail, Owned, words
@@ -41,14 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="the deployment folder")
     parser.add_argument("--fd", type=int, required=True, help="the number of the socket to the supervisor")
     options = parser.parse_args(arguments)
-    log_to_stderr(in_json=not sys.stderr.isatty())
     for number in (signal.SIGTERM, signal.SIGINT):  # the supervisor tells when to stop
         signal.signal(number, signal.SIG_IGN)
-    try:
-        asyncio.run(think(options.folder, socket.socket(fileno=options.fd)))
-    except GtmError as error:
-        log.error("cannot_announce", reason=str(error))
-        return 1
+    with Aside(sys.stderr.fileno()) as aside:
+        log_to_stderr(in_json=not sys.stderr.isatty(), file=aside)
+        try:
+            asyncio.run(think(options.folder, socket.socket(fileno=options.fd)))
+        except GtmError as error:
+            log.error("cannot_announce", reason=str(error))
+            return 1
     return 0
 
 

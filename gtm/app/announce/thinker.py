@@ -57,9 +57,12 @@ from gtm.wire.exabgp.session import Accepted, Answer, Refused
 log = structlog.get_logger()
 
 RENEWALS = 3  # in a lease
-READ_S = 5.0  # between two looks at ExaBGP's table where nothing changes
+READ_S = 5.0  # between two looks at ExaBGP's table where nothing changes, and for each route in it
+READ_EACH_S = 0.002
+SILENT_S = 2.0  # at least, before the supervisor counts as hanging; it beats each 0.25 s
 VALIDATE_S = 10.0
 REPORT_S = 0.02  # after a change, so that a burst of them is one report
+REPORT_LAZY_S = 1.0  # after nothing but another good result
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,8 +172,12 @@ class Thinker:
             return
         now_s, wall_s = boot_s(), time.time()
         wants: list[Want] = []
+        moved: list[tuple[_Part, Memory]] = []
         for part in self._parts.values():
+            before = part.memory
             self._step(part, now_s)
+            if part.memory.phase is not before.phase or part.memory.rung != before.rung:
+                moved.append((part, before))
             assert part.wish is not None
             if part.wish.announce:
                 self.attendance.put_on(part.service)
@@ -193,8 +200,10 @@ class Thinker:
         for part in self._parts.values():
             assert part.wish is not None
             self._share.tell(part.service.name, part.wish, stands=self.readback.stands(part.service.name))
+        for part, before in moved:
+            self._say(part, before)
         self._sleep_until(now_s)
-        self._report_soon()
+        self._report_within(REPORT_S if wants or moved else REPORT_LAZY_S)
 
     def _step(self, part: _Part, now_s: float) -> None:
         service = part.service
@@ -214,19 +223,21 @@ class Thinker:
             permit_reason=shared.permit_reason,
             rpki=self._validator.verdicts(self._speaker, service, time.time()),
         )
-        before = part.memory
-        part.memory, part.wish = step(self._anycast, self._speaker, service, before, part.sight)
-        if part.memory.phase is not before.phase or part.memory.rung != before.rung:
-            self.attendance.watch(service.name, counting=part.wish.rung is not None)
-            log.info(
-                "phase",
-                service=service.name,
-                was=str(before.phase),
-                now=str(part.memory.phase),
-                why=part.memory.reason,
-                announce=part.wish.announce,
-                **({} if part.wish.rung is None else {"rung": part.wish.rung}),
-            )
+        part.memory, part.wish = step(self._anycast, self._speaker, service, part.memory, part.sight)
+
+    def _say(self, part: _Part, before: Memory) -> None:
+        """Log a service's move, once it has been told."""
+        assert part.wish is not None
+        self.attendance.watch(part.service.name, counting=part.wish.rung is not None)
+        log.info(
+            "phase",
+            service=part.service.name,
+            was=str(before.phase),
+            now=str(part.memory.phase),
+            why=part.memory.reason,
+            announce=part.wish.announce,
+            **({} if part.wish.rung is None else {"rung": part.wish.rung}),
+        )
 
     def _leases(self) -> dict[str, float | None]:
         """How long each group's routes may stand if nothing more is heard of us."""
@@ -254,7 +265,7 @@ class Thinker:
         """Renew the leases for as long as this loop can think; and look whether the supervisor lives."""
         pause_s = self._anycast.lease.ttl_s / RENEWALS
         silent = 0
-        while silent < RENEWALS:
+        while silent * pause_s < max(self._anycast.lease.ttl_s - pause_s / 2, SILENT_S):
             self.think()
             self._link.send([Renew(groups=self._leases())])
             beats = self.beats
@@ -279,7 +290,7 @@ class Thinker:
         if again:
             self.think()
         if any(not isinstance(word, Beat) for word in words):
-            self._report_soon()
+            self._report_within(REPORT_S)
 
     def _take(self, word: Word) -> bool:
         """Take in a word; whether it may change what is to be done."""
@@ -329,7 +340,7 @@ class Thinker:
         while True:
             questions = [SHOW_RIB, show_neighbours(self._dialect)]
             self._link.send([Ask(question=each) for each in questions if each is not None])
-            await asyncio.sleep(READ_S)
+            await asyncio.sleep(READ_S + self.readback.size * READ_EACH_S)
 
     # ----------------------------------------------------------------------------------------------------- the ending
 
@@ -363,9 +374,13 @@ class Thinker:
 
     # ------------------------------------------------------------------------------------------------------ reporting
 
-    def _report_soon(self) -> None:
-        if self._report_due is None:
-            self._report_due = asyncio.get_running_loop().call_later(REPORT_S, self.save)
+    def _report_within(self, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._report_due is not None:
+            if self._report_due.when() <= loop.time() + delay_s:
+                return
+            self._report_due.cancel()
+        self._report_due = loop.call_later(delay_s, self.save)
 
     def save(self, *, gone: bool = False) -> None:
         """Write the report and the memory; what cannot be written is logged, and announcing goes on."""
