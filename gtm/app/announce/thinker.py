@@ -290,7 +290,7 @@ class Thinker:
         if again:
             self.think()
         if any(not isinstance(word, Beat) for word in words):
-            self._report_within(REPORT_S)
+            self._report_soon()
 
     def _take(self, word: Word) -> bool:
         """Take in a word; whether it may change what is to be done."""
@@ -304,10 +304,10 @@ class Thinker:
                 if question == SHOW_RIB:
                     self.readback.read(replies, now_s)
                     return True
-                self._note_neighbours(states(replies), now_s)
+                return self._note_neighbours(states(replies), now_s)
             case NeighbourState():
-                self._note_neighbours([word], now_s)
                 self._link.send([Ask(question=SHOW_RIB)])
+                return self._note_neighbours([word], now_s)
             case Expired(groups=groups):
                 log.warning("lease_was_over", services=list(groups))
                 self.readback.forget(groups)
@@ -324,9 +324,12 @@ class Thinker:
                 pass
         return False
 
-    def _note_neighbours(self, found: Iterable[NeighbourState], now_s: float) -> None:
-        for each in self.readback.heard(found, now_s):
+    def _note_neighbours(self, found: Iterable[NeighbourState], now_s: float) -> bool:
+        """Whether any session is another than it was: then others can rely on our routes, or no more."""
+        changed = self.readback.heard(found, now_s)
+        for each in changed:
             log.info("neighbour", name=each.name, address=str(each.address), up=each.up, reason=each.reason)
+        return bool(changed)
 
     def _note_version(self, text: str) -> None:
         self._version = text
@@ -373,6 +376,9 @@ class Thinker:
         self.ending.set()
 
     # ------------------------------------------------------------------------------------------------------ reporting
+
+    def _report_soon(self) -> None:
+        self._report_within(REPORT_S)
 
     def _report_within(self, delay_s: float) -> None:
         loop = asyncio.get_running_loop()
