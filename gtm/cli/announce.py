@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, say
+from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, add_folder, add_json, say
 
 ABOUT = """\
 Announce the prefixes of bgp/anycast.yaml by way of ExaBGP, and withdraw them when they must not be announced.
@@ -41,6 +41,8 @@ def add_commands(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     group.set_defaults(run=run_announcer)
+    add_json(group, default=argparse.SUPPRESS)
+    add_folder(group, default=argparse.SUPPRESS)
     actions = group.add_subparsers(metavar="ACTION", parser_class=Parser)
     for add in ACTIONS:
         add(actions)

@@ -16,7 +16,7 @@ from gtm.app.announce.account import Account, first_barred, may_set_addresses
 from gtm.app.announce.check import Inspected, Severity, check
 from gtm.app.announce.render import announcer, read_keys, render
 from gtm.app.announce.speaker import find_speaker
-from gtm.cli.main import main
+from gtm.cli.main import build_parser, main
 from gtm.model.errors import ConfigErrors, GtmError
 from tests.config.folders import ANYCAST, GOOD, NODE, write
 
@@ -47,6 +47,14 @@ def with_key(folder: Path, key: bytes = f"{KEY}\n".encode()) -> Path:
     text = ANYCAST.replace("session: {", "session: {md5_file: md5, ")
     assert text != ANYCAST
     return write(folder, {FILE: text})
+
+
+@pytest.mark.parametrize(
+    "words", ["announce -C DIR", "announce run -C DIR", "-C DIR announce", "-C DIR announce run", "announce -C DIR run"]
+)
+def test_alone_it_is_the_process_of_exabgp(words: str) -> None:
+    options = build_parser().parse_args(words.split())
+    assert (options.run.__name__, options.folder) == ("run_announcer", Path("DIR"))
 
 
 # render
@@ -199,6 +207,8 @@ def test_a_good_speaker_is_ok(folder: Path, capsys: pytest.CaptureFixture[str]) 
     render(folder, out=out)
     inspected = check(folder, conf=out)
     assert (inspected.ok, inspected.findings) == (True, ())
+    render(folder, out=out, run="/nowhere/gtm announce run")
+    assert "/nowhere/gtm" in about(check(folder, conf=out))["ExaBGP"]
 
 
 def test_a_configuration_that_exabgp_does_not_take_is_said_in_its_words(folder: Path) -> None:

@@ -175,7 +175,7 @@ def test_addresses_on_other_interfaces_are_services_of_their_own(tmp_path: Path)
         ("--user nobody", "user", "exabgp.daemon.user"),
         ("--group nobody", "group", "--user"),
         ("--debounce", "debounce", "always"),
-        ("--label vip", "label", "no label"),
+        ("--label vip", "label", "INTERFACE:gtm"),
         ("--label-exact-match", "label-exact-match", "--label"),
         ("--next-hop 192.0.2.1", "next-hop", "next_hop: 192.0.2.1"),
         ("--neighbor 192.0.2.1 --neighbor 2001:DB8::1", "neighbor", "192.0.2.1, 2001:db8::1"),

@@ -64,7 +64,9 @@ def check(folder: Path, *, node: str | None = None, conf: Path | None = None, pr
     text, faults = _rendered(found, folder)
     findings += faults
     if conf is not None and text is not None:
-        findings += _compared(conf, text)
+        there, compared = _compared(conf, text)
+        findings += compared
+        text = text if there is None else there
     asked = exabgp.find_exabgp(program)
     version, account = None, None
     if asked is None:
@@ -75,7 +77,8 @@ def check(folder: Path, *, node: str | None = None, conf: Path | None = None, pr
         version = None if numbers is None else ".".join(map(str, numbers))
         findings += _known(asked, numbers)
         if numbers is not None and numbers[0] == MAJOR:
-            findings += [_error("ExaBGP", line) for line in (exabgp.objections(asked, text) if text else ())]
+            if text is not None and (lines := exabgp.objections(asked, text)):
+                findings.append(_error("ExaBGP", "; ".join(lines)))
             settings = exabgp.settings(asked)
             account = Account.own().name if Account.own().uid else settings.get("daemon.user", "nobody")
             findings += _environment(settings)
@@ -151,19 +154,20 @@ def _rendered(found: Announcing, folder: Path) -> tuple[str | None, list[Finding
         return None, [*faults, _error("exabgp.conf", str(error))]
 
 
-def _compared(conf: Path, text: str) -> Iterator[Finding]:
-    """Whether the file that ExaBGP runs with is what would be rendered, but for the program that it starts."""
+def _compared(conf: Path, text: str) -> tuple[str | None, list[Finding]]:
+    """The file that ExaBGP runs with, and whether it is what would be rendered, but for the program that it starts."""
     try:
         there, mode = conf.read_text(encoding="utf-8", errors="replace"), conf.stat().st_mode
     except OSError as error:
-        yield _error(str(conf), f"cannot be read: {error.strerror}")
-        return
+        return None, [_error(str(conf), f"cannot be read: {error.strerror}")]
+    found = []
     if _without_run(there) != _without_run(text):
-        yield _warning(
-            str(conf), "is not what would be rendered now", f"gtm announce render --out {conf}, and restart ExaBGP"
-        )
+        advice = f"gtm announce render --out {conf}, and restart ExaBGP"
+        found.append(_warning(str(conf), "is not what would be rendered now", advice))
     if "md5-password" in there and mode & 0o077:
-        yield _error(str(conf), f"holds keys, and others can read it (mode {mode & 0o777:04o})", f"chmod 600 {conf}")
+        words = f"holds keys, and others can read it (mode {mode & 0o777:04o})"
+        found.append(_error(str(conf), words, f"chmod 600 {conf}"))
+    return there, found
 
 
 def _without_run(text: str) -> list[str]:

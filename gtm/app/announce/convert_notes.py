@@ -46,7 +46,7 @@ def notes(told: Healthcheck) -> Iterator[Note]:
             option="command", message="without it the service is always UP; here, too, unless it has local or pool"
         )
     if told.label is not None:
-        message = "gtm puts no label on addresses: it knows its own by this file, and takes nobody else's away"
+        message = "gtm goes by the addresses that are declared; those that it puts on have its own label, INTERFACE:gtm"
         yield Note(option="label", message=message)
     if told.next_hop is not None:
         message = f"next_hop: {told.next_hop} belongs to the neighbours of the speaker"

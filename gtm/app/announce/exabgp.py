@@ -17,7 +17,8 @@ PATIENCE_S = 60.0
 _SECTION = re.compile(r"\[exabgp\.([a-z]+)\]")
 _SETTING = re.compile(r"([a-z-]+)\s*=\s*'?(.*?)'?")
 _VERSION = re.compile(r"\b([0-9]+)\.([0-9]+)\.([0-9]+)")
-_NOISE = re.compile(r"^\s*(?:configuration|parser)?\s*(?:loading \S+|✓ loading|)\s*$")
+_PREFIX = re.compile(r"^(?:configuration|parser|error:)\s+")
+_NOISE = re.compile(r"^(?:loading \S+|✓ loading|)$")
 
 
 def find_exabgp(program: str | None = None) -> str | None:
@@ -62,10 +63,10 @@ def objections(program: str, text: str) -> tuple[str, ...]:
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")
         code, said = _ran(program, "validate", "--neighbor", str(file))
-        lines = [line.strip().replace(str(file), "exabgp.conf") for line in said.splitlines()]
+        lines = [_PREFIX.sub("", line.strip().replace(str(file), "exabgp.conf")) for line in said.splitlines()]
     if code == 0:
         return ()
-    return tuple(line for line in lines if not _NOISE.match(line)) or (f"it ended with {code}",)
+    return tuple(dict.fromkeys(line for line in lines if not _NOISE.match(line))) or (f"it ended with {code}",)
 
 
 def _ran(program: str, *arguments: str) -> tuple[int, str]:
