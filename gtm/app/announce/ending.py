@@ -67,12 +67,12 @@ class Ending:
             gone = await self._until(self._told_to_end_or(going), GONE_S)
             log.info("withdrawn", services=going, read_back=gone)
         self._thinker.leave()
-        if self._engine_ends():
-            await self._until(lambda: self._engine.gone or self._tenure.heir(), ENGINE_S)
-        elif ExitPolicy.HAND_OVER in policies.values():
-            heir = await self._until(lambda: self._tenure.heir() or self._engine.gone, self._anycast.lease.controller_s)
-            if not heir:
-                await self._end_engine("nobody has taken over")
+        hands_over = ExitPolicy.HAND_OVER in policies.values()
+        patience_s = max(ENGINE_S, self._anycast.lease.controller_s) if hands_over else ENGINE_S
+        # Alone or with ExaBGP: which of the two it is may show only now, since both are often told at once.
+        succeeded = await self._until(lambda: self._tenure.heir() or self._engine.gone, patience_s)
+        if hands_over and not succeeded:
+            await self._end_engine("nobody has taken over")
 
     def _told_to_end_or(self, going: list[str]) -> Callable[[], bool]:
         return lambda: self._engine_ends() or all(map(self._thinker.readback.gone, going))
