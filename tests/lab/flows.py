@@ -19,6 +19,7 @@ FREEBIND = 15  # IP_FREEBIND of linux/in.h, for IPv6 too
 TRIES = 5
 FIRST_PORT = 10_000
 IPV6_CHECKSUM, SO_RCVBUFFORCE = 7, 33
+BUFFER_BYTES = 4 << 20
 _DATAGRAM = struct.Struct(">HHHH")  # UDP: source, destination, length, checksum
 
 
@@ -99,7 +100,7 @@ def _raw(address: str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_CHECKSUM, 6)  # RFC 8200: IPv6 wants one; IPv4 may go without
-    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
     sock.connect((address, 0))
     sock.settimeout(1.0)
     return sock
@@ -119,5 +120,6 @@ def moved(before: Mapping[int, str], after: Mapping[int, str], left: str) -> flo
 def _bound(address: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET if "." in address else socket.AF_INET6, socket.SOCK_DGRAM)
     sock.setsockopt(socket.IPPROTO_IP if "." in address else socket.IPPROTO_IPV6, FREEBIND if "." in address else 78, 1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)  # a whole batch may come before one is answered
     sock.bind((address, port))
     return sock

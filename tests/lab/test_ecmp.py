@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.daemons import Bird, Exabgp, Frr, needs_routers
-from tests.lab.fabric import Fabric, Fib, fabric, run, until
+from tests.lab.fabric import Fabric, fabric, run, until
 from tests.lab.flows import answering, ask, moved, shares
 
 ROUTERS = Path(__file__).parents[2] / "bgp" / "routers"
@@ -25,18 +27,18 @@ VIP4, VIP6 = "198.18.0.10", "2001:db8:18::10"
 PREFIXES = (f"{VIP4}/32", f"{VIP6}/128")
 FLOWS = 30_000
 EVEN = 0.05  # of an even share
+FIB = ("--prefix", "198.18.0.0/24", "--prefix", "2001:db8:18::/48", "--buckets", "1024")
 
 
-def exabgp_conf(number: int, bandwidth: int | None = None) -> str:
-    """A speaker that announces both addresses, with a share of its own if it is to be told."""
-    weight = "" if bandwidth is None else f" extended-community [ bandwidth:{65010 + number}:{bandwidth} ]"
+def exabgp_conf(number: int, words: str = "") -> str:
+    """A speaker that announces both addresses, with some attributes in ExaBGP's words."""
     return f"""neighbor 10.62.{number}.1 {{
   router-id 10.62.{number}.2; local-address 10.62.{number}.2; local-as {65010 + number}; peer-as 65000; hold-time 9;
   family {{ ipv4 unicast; ipv6 unicast; }}
   capability {{ graceful-restart disable; }}
   static {{
-    route {VIP4}/32 next-hop 10.62.{number}.2{weight};
-    route {VIP6}/128 next-hop fd62:{number}::2{weight};
+    route {VIP4}/32 next-hop 10.62.{number}.2 {words};
+    route {VIP6}/128 next-hop fd62:{number}::2 {words};
   }}
 }}
 """
@@ -63,19 +65,19 @@ class Lab:
             run("ip", "-n", made.hosts[name].name, "addr", "add", f"{VIP6}/128", "dev", "lo", "nodad")
         run(*self.router.command("sysctl", "-q", "-p", str(ROUTERS / "sysctl.conf")))
         folder = made.folder / "router"
-        if kind == "bird":
-            Bird(host=self.router, folder=folder).start(text("bird.conf"))
-        else:
-            Frr(host=self.router, folder=folder).start(text("frr.conf"))
-        self.kind = kind
+        self.daemon: Bird | Frr = (Bird if kind == "bird" else Frr)(host=self.router, folder=folder)
+        self.daemon.start(text(f"{kind}.conf"))
         self.speakers: dict[str, Exabgp] = {}
+        self.fib: subprocess.Popen[bytes] | None = None
 
-    def announce(self, name: str, bandwidth: int | None = None) -> None:
-        """An instance announces."""
-        number = NAMES.index(name) + 1
+    def announce(self, name: str, words: str = "") -> None:
+        """An instance announces, from now on with these attributes."""
         folder = self.fabric.folder / name
         folder.mkdir(exist_ok=True)
-        (folder / "exabgp.conf").write_text(exabgp_conf(number, bandwidth))
+        (folder / "exabgp.conf").write_text(exabgp_conf(NAMES.index(name) + 1, words))
+        if name in self.speakers:
+            self.speakers[name].signal(signal.SIGUSR1)  # read the configuration again
+            return
         self.speakers[name] = Exabgp(host=self.fabric.hosts[name], folder=folder)
         self.speakers[name].start(folder / "exabgp.conf")
 
@@ -99,12 +101,34 @@ class Lab:
         hops = best.get("nexthops") or ([best] if "dev" in best else [])
         return {hop["dev"]: hop.get("weight", 1) for hop in hops}
 
-    def resilient(self) -> bool:
-        """Whether packets to both addresses go by groups of `gtm fib`."""
+    def is_resilient(self) -> bool:
+        """Whether there are routes of `gtm fib` to both addresses."""
         return all(
             "nhid" in run("ip", version, "-n", self.router.name, "route", "show", prefix, "proto", "103")
             for version, prefix in zip(("-4", "-6"), PREFIXES, strict=True)
         )
+
+    def told(self, words: str) -> int:
+        """How many times the router's daemon says this of its paths to the address of which it says it least."""
+        if isinstance(self.daemon, Bird):
+            return min(self.daemon.show(f"show route {prefix} all").count(words) for prefix in PREFIXES)
+        asked = (f"show bgp ipv{4 if prefix == PREFIXES[0] else 6} unicast {prefix} json" for prefix in PREFIXES)
+        return min(json.dumps(self.daemon.show(words_asked)).count(words) for words_asked in asked)
+
+    def gtm(self, *words: str) -> list[str]:
+        """A `gtm fib` command on the router."""
+        return self.router.command(sys.executable, "-m", "gtm.cli.main", "fib", *words, *FIB)
+
+    def start_fib(self) -> None:
+        """`gtm fib` with groups that are new, so that all flows are spread anew."""
+        if self.fib is not None:
+            self.fib.send_signal(signal.SIGTERM)
+            assert self.fib.wait(60) == 0
+            run(*self.gtm("clear"))
+        with (self.fabric.folder / "fib.log").open("ab") as log:
+            self.fib = subprocess.Popen(self.gtm("run"), stderr=log)
+        self.router.processes.append(self.fib)
+        until(self.is_resilient, "routes by groups")
 
     def ways(self, *names: str) -> None:
         """Wait until both routes go by these instances alone."""
@@ -122,70 +146,88 @@ def lab(kind: str) -> Iterator[Lab]:
         yield Lab(made, kind)
 
 
+@dataclass
+class Figures:
+    """Of one kind of route to one address: how even flows are, and the share of the others' flows that each moves.
+
+    `back` is the share of all flows that move when the last one that left is back: those that it gets are among them.
+    """
+
+    shares: dict[str, float]
+    left: list[float] = field(default_factory=list)
+    back: float | None = None
+
+
 @pytest.mark.parametrize("kind", ["bird", "frr"])
 def test_flows_are_even_and_stay_where_they_are(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    table: list[tuple[str, str, str, float]] = []
+    table: dict[tuple[str, str], Figures] = {}
     with lab(kind) as made, answering({name: made.fabric.hosts[name] for name in NAMES}, (VIP4, VIP6)):
         for name in NAMES:
             made.announce(name)
         made.ways(*NAMES)
-        for vip in (VIP4, VIP6):
-            even = shares(ask(made.client, vip, FLOWS))
-            assert all(abs(even[name] * 3 - 1) <= EVEN for name in NAMES), even
-            table.append((vip, "share", "least and most", min(even.values())))
-            table.append((vip, "share", "", max(even.values())))
         for how in ("ordinary", "resilient"):
-            if how == "resilient":
-                words = ("fib", "run", "--prefix", "198.18.0.0/24", "--prefix", "2001:db8:18::/48", "--buckets", "1024")
-                command = (sys.executable, "-m", "gtm.cli.main", *words)
-                made.router.start(*command, log=made.fabric.folder / "fib.log")
-                until(made.resilient, "both routes have groups")
             for name in NAMES:
-                made.ways(*NAMES)
+                if how == "resilient":
+                    made.start_fib()
                 before = {vip: ask(made.client, vip, FLOWS) for vip in (VIP4, VIP6)}
+                figures = {vip: table.setdefault((vip, how), Figures(shares(before[vip]))) for vip in before}
                 made.leave(name)
                 made.ways(*(other for other in NAMES if other != name))
+                without = {vip: ask(made.client, vip, FLOWS) for vip in before}
                 for vip, flows in before.items():
-                    share = moved(flows, ask(made.client, vip, FLOWS), name)
-                    table.append((vip, how, name, share))
-                    assert how == "ordinary" or share == 0.0
+                    figures[vip].left.append(moved(flows, without[vip], name))
                 made.announce(name)
-            made.ways(*NAMES)
+                made.ways(*NAMES)
+                for vip, flows in without.items() if name == NAMES[-1] else ():
+                    figures[vip].back = moved(flows, ask(made.client, vip, FLOWS), name)
     with capsys.disabled():
         show(kind, table)
+    for (_, how), found in table.items():
+        assert all(abs(found.shares[name] * 3 - 1) <= EVEN for name in NAMES)
+        assert how == "ordinary" or (*found.left, found.back) == (0.0,) * 4
 
 
-def show(kind: str, table: list[tuple[str, str, str, float]]) -> None:
+def show(kind: str, table: dict[tuple[str, str], Figures]) -> None:
     """The table, past what pytest captures."""
-    print(f"\n\n{kind}: {FLOWS:,} flows, three instances")
-    for vip, how, name, share in table:
-        what = f"{how} {name}" if how == "share" else f"{how}: flows of the others that move as {name} leaves"
-        print(f"  {vip:16}  {what:66} {share:7.1%}")
+    print(
+        f"\n\n{kind}: {FLOWS:,} flows over three instances, and the share of the others' flows that move as one leaves"
+        ", or of all as it comes back"
+    )
+    print(f"  {'address':17}{'groups':12}{'share of each':24}{'1st':>8}{'2nd':>8}{'3rd leaves':>12}{'3rd back':>10}")
+    for (vip, how), found in table.items():
+        even = "".join(f"{share:8.1%}" for share in found.shares.values())
+        first, second, third = (f"{share:.1%}" for share in found.left)
+        print(f"  {vip:17}{how:10}{even:26}{first:>8}{second:>8}{third:>12}{found.back:>10.1%}")
 
 
-def test_frr_takes_weights_from_link_bandwidth() -> None:
-    with lab("frr") as made:
-        for name, bandwidth in zip(NAMES, (3_000_000, 1_000_000, 2_000_000), strict=True):
-            made.announce(name, bandwidth)
-        made.ways(*NAMES)
-
-        def in_proportion() -> bool:
-            weights = made.weights(PREFIXES[0])
-            total = sum(weights.values())
-            return [round(6 * weights.get(name, 0) / total) for name in NAMES] == [3, 1, 2]
-
-        until(in_proportion, "weights as three to one to two")
+def weights_in_sixths(made: Lab, prefix: str) -> list[int]:
+    weights = made.weights(prefix)
+    return [round(6 * weights.get(name, 0) / max(1, sum(weights.values()))) for name in NAMES]
 
 
 @pytest.mark.parametrize("kind", ["bird", "frr"])
-def test_graceful_shutdown_moves_flows_before_the_route_goes(kind: str) -> None:
-    with lab(kind) as made, Fib(made.router, PREFIXES):
+def test_what_drains_an_instance_and_what_does_not(kind: str) -> None:
+    with lab(kind) as made:
         for name in NAMES:
             made.announce(name)
         made.ways(*NAMES)
-        folder = made.fabric.folder / "i2"
-        conf = (folder / "exabgp.conf").read_text()
-        (folder / "exabgp.conf").write_text(conf.replace(".2;\n", ".2 community [ 65535:0 ];\n").replace(
-            "::2;\n", "::2 community [ 65535:0 ];\n"))  # fmt: skip
-        made.speakers["i2"].signal(signal.SIGUSR1)  # read the configuration again
+        made.announce("i2", "med 1000")
+        until(lambda: made.told("BGP.med: 1000" if kind == "bird" else '"metric": 1000') == 1, "the MED is known")
+        assert all(set(made.weights(prefix)) == set(NAMES) for prefix in PREFIXES)  # of another AS: not compared
+        made.announce("i2", "as-path [ 65012 65012 65012 ]")
         made.ways("i1", "i3")
+        made.announce("i2")
+        made.ways(*NAMES)
+        made.announce("i2", "community [ 65535:0 ]")  # GRACEFUL_SHUTDOWN, by the routers' own policy
+        made.ways("i1", "i3")
+        made.announce("i2")
+        made.ways(*NAMES)
+        for number, (name, share) in enumerate(zip(NAMES, (3, 1, 2), strict=True), start=1):
+            made.announce(name, f"extended-community [ bandwidth:{65010 + number}:{share * 1000000} ]")
+        if kind == "bird":
+            until(lambda: made.told("(unknown 0x4004, ") == 3, "the bandwidths are known")
+            assert all(weights_in_sixths(made, prefix) == [2, 2, 2] for prefix in PREFIXES)
+            return
+        until(lambda: all(weights_in_sixths(made, prefix) == [3, 1, 2] for prefix in PREFIXES), "weights 3:1:2")
+        made.start_fib()
+        until(lambda: all(weights_in_sixths(made, prefix) == [3, 1, 2] for prefix in PREFIXES), "weights of groups")
