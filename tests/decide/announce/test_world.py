@@ -107,7 +107,14 @@ def test_the_referee_sees_a_word_that_is_not_the_one_meant(monkeypatch: pytest.M
 
 
 def test_the_referee_sees_views_that_never_age() -> None:
-    assert _broken_rules({"LAST"}, lambda seed: World(seed, believed_s=inf)) >= {"LAST"}
+    """A permit in a view that is old: it takes a speaker that asked, was cut off, got well and falls again."""
+    kinds = ("sick", "sick mates", "flap", "cut", "drain")
+    found = _broken_rules({"TOGETHER"}, lambda seed: World(seed, believed_s=inf, faults=24, kinds=kinds))
+    assert "TOGETHER" in found
+
+
+def test_the_referee_sees_that_others_leave_for_a_route_that_nobody_has() -> None:
+    assert _broken_rules({"LAST"}, lambda seed: World(seed, boasts=True)) >= {"LAST"}
 
 
 def test_the_referee_sees_supervisors_that_all_withdraw() -> None:

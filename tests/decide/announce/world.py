@@ -7,10 +7,10 @@ get lost, and nobody sees the truth but the referee, who knows it at each moment
 
 The referee's rules, and what they leave to knowledge that is bounded by leases:
 
-- LAST: no withdrawal leaves the service without any route. A route that ended without being asked (the host died, or
-  the thinker was silent and the supervisor withdrew) counts as there for `KNOWN_S` more: until its lease in the store
-  is over and a view from before that has expired. A decided withdrawal excuses no other decided one, and a
-  supervisor's excuses no supervisor's.
+- LAST: no withdrawal leaves the service without any route. A route that ended without being asked (the host died, its
+  sessions ended, or the thinker was silent and the supervisor withdrew) counts as there for `KNOWN_S` more: until its
+  lease in the store is over and a view from before that has expired. A decided withdrawal excuses no other decided
+  one, and a supervisor's excuses no supervisor's.
 - TOGETHER: the last routes of two PoPs are withdrawn by decision at least `APART_S` apart: the window, less the age
   that a permit may have when it is used. Where the PoP's other route died within `KNOWN_S`, nobody could know that it
   was the last.
@@ -57,6 +57,10 @@ SLOW = 1 + 2 * PACE  # the slowest clock beside true time, with room
 KNOWN_S = STORE_TTL_S + LEASE.ttl_s * SLOW + 2 * LATENCY_S + TICK_S
 APART_S = WINDOW_S - LEASE.ttl_s * SLOW - 2 * LATENCY_S
 DARK_S = KNOWN_S + 4 * TICK_S * SLOW + 2 * TIMEOUT_S
+KINDS = (
+    "sick", "sick", "sick mates", "sick all", "cut", "cut", "away", "pause", "pause all", "crash", "die", "mute",
+    "mute mates", "lone", "drain", "drain", "drain all", "plan", "plan all", "flap",
+)  # fmt: skip
 FAULTS_FROM_S, FAULTS_TO_S, END_S = 6.0, 44.0, 64.0
 SETTLE_S = END_S - FAULTS_TO_S  # without faults, until all must be well again
 
@@ -150,7 +154,9 @@ class Node:
     cut: bool = False
     drained: bool = False
     region_up: bool | None = None
-    route: bool = False
+    sessions: bool = True
+    told: bool = False  # the routers' side of it: that the route is to stand
+    route: bool = False  # it is told, and there are sessions
     # its supervisor
     renewed_s: float = 0.0
     on_expiry: ExitPolicy = ExitPolicy.WITHDRAW
@@ -175,8 +181,9 @@ Mutation = Callable[[Sight], Sight]
 
 
 class World:
-    """One history, from a seed. That the referee sees, tests see by `mutate`, which spoils what thinkers see, `spoil`,
-    which does so with what they wish, and `believed_s`, how old a view may be that they take for the present.
+    """One history, from a seed. The rest is for tests of the referee: `mutate` spoils what thinkers see, `spoil` what
+    they wish, `believed_s` is how old a view may be that they take for the present; one that `boasts` tells of routes
+    that no neighbour has.
     """
 
     def __init__(
@@ -186,12 +193,16 @@ class World:
         mutate: Mutation | None = None,
         spoil: Callable[[Wish], Wish] | None = None,
         believed_s: float = LEASE.ttl_s,
+        boasts: bool = False,
         faults: int = 14,
+        kinds: tuple[str, ...] = KINDS,
     ) -> None:
         self.random = Random(seed)
         self.mutate = mutate
         self.spoil = spoil
         self.believed_s = believed_s
+        self.boasts = boasts
+        self.kinds = kinds
         self.now_s = 0.0
         self.store = Store()
         self.queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -284,8 +295,9 @@ class World:
         node.wish = wish
         node.saved_s = sight.now_s
         node.renewed_s, node.on_expiry = self.now_s, wish.on_expiry
-        if wish.announce != node.route:
-            self.route(node, up=wish.announce, why="decided")
+        if wish.announce != node.told:
+            node.told = wish.announce
+            self.settle(node, "decided")
         if gives_back:
             node.asked_s = None
             self.exchange(node, gives_back=True)
@@ -316,7 +328,8 @@ class World:
         node.asked_s = self.now_s
         wish, life, sent_s = node.wish, node.life, node.clock(self.now_s)
         assert wish is not None
-        told = Told(node.route, wish.leaving, wish.wants_permit, gives_back, node.episode)
+        stands = node.told if self.boasts else node.route
+        told = Told(stands, wish.leaving, wish.wants_permit, gives_back, node.episode)
         asked_s = self.now_s
 
         def write() -> None:
@@ -353,10 +366,7 @@ class World:
         node = self.random.choice(self.nodes)
         mates = [each for each in self.nodes if each.region == node.region]
         for_s = self.random.choice((0.3, 1.0, 2.0, 4.0, 8.0, 16.0))
-        kind = self.random.choice(
-            ("sick", "sick", "sick mates", "sick all", "cut", "cut", "away", "pause", "pause all", "crash", "die",
-             "lone", "drain", "drain", "drain all", "plan", "plan all", "flap")
-        )  # fmt: skip
+        kind = self.random.choice(self.kinds)
         self.note(f"-- {kind} {node.name} for {for_s}")
         match kind.split():
             case ["sick", *whom]:
@@ -376,6 +386,9 @@ class World:
                 self.crash(node, for_s)
             case ["die"]:
                 self.die(node, for_s)
+            case ["mute", *whom]:
+                for each in self.whom(node, mates, whom):
+                    self.mute(each, for_s)
             case ["lone"]:  # a PoP that has just left is all that there is
                 self.spell(mates, "healthy", False, True, for_s)
                 for each in self.nodes:
@@ -410,8 +423,9 @@ class World:
     def expire(self, node: Node, life: int) -> None:
         """The supervisor's part: nobody has renewed the lease."""
         late = self.now_s - node.renewed_s >= LEASE.ttl_s / node.pace - 1e-9
-        if node.life == life and node.up and late and node.route and node.on_expiry is ExitPolicy.WITHDRAW:
-            self.route(node, up=False, why="expired")
+        if node.life == life and node.up and late and node.told and node.on_expiry is ExitPolicy.WITHDRAW:
+            node.told = False
+            self.settle(node, "expired")
 
     def crash(self, node: Node, for_s: float) -> None:
         """The thinker ends and is started again, with the memory that it had saved."""
@@ -423,6 +437,17 @@ class World:
         self.at(node.renewed_s + LEASE.ttl_s / node.pace, lambda: self.expire(node, life))
         self.after(for_s, lambda: self.start(node, life))
 
+    def mute(self, node: Node, for_s: float) -> None:
+        """All of its sessions end; it thinks on, and knows that nobody hears it."""
+
+        def again() -> None:
+            node.sessions = True
+            self.settle(node, "heard again")
+
+        node.sessions = False
+        self.settle(node, "died")
+        self.after(for_s, again)
+
     def die(self, node: Node, for_s: float) -> None:
         """The host ends: its routes with it. It comes back with another beginning of time, half of the times."""
         if not node.up:
@@ -430,8 +455,8 @@ class World:
         node.life += 1
         node.thinking = node.up = False
         life = node.life
-        if node.route:
-            self.route(node, up=False, why="died")
+        node.told = False
+        self.settle(node, "died")
         boots = self.random.random() < 0.5
 
         def boot() -> None:
@@ -461,6 +486,11 @@ class World:
             node.region_up = True if node.region_up is not None else None
 
     # --------------------------------------------------------------------------------------------------------- referee
+
+    def settle(self, node: Node, why: str) -> None:
+        """The route is what it is told to be, as far as there are sessions; those that end take it as a death does."""
+        if node.route != (node.told and node.sessions):
+            self.route(node, up=not node.route, why=why)
 
     def route(self, node: Node, *, up: bool, why: str) -> None:
         node.route = up
@@ -503,6 +533,8 @@ class World:
                 node.knows_s = self.now_s
             if not node.healthy or node.drained or node.region_up is False:
                 node.able_s = self.now_s
+            if not node.sessions:
+                node.able_s = node.knows_s = self.now_s
             if self.dark_s is not None:
                 self.check_dark(node)
         self.after(0.1, self.watch)
