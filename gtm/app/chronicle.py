@@ -103,8 +103,8 @@ class Chronicle:
         one = self._open[target] = _Open(target, result)
         if before is not None:
             self._end(before)
-            if before.first_at_s == result.at_s:  # its beginning is what a run is known by
-                one.first_at_s = one.last_at_s = nextafter(result.at_s, inf)
+            if before.begun_s == result.at_s:  # its beginning is what a run is known by
+                one.first_at_s = one.last_at_s = nextafter(before.first_at_s, inf)
 
     def _end(self, one: _Open) -> None:
         self._grown.pop(one, None)
@@ -115,15 +115,15 @@ class _Open:
     """A run that goes on."""
 
     __slots__ = (
-        "count", "detail", "due_s", "first_at_s", "last_at_s", "ok", "poor", "target", "took_max_s", "took_min_s",
-        "took_s",
+        "begun_s", "count", "detail", "due_s", "first_at_s", "last_at_s", "ok", "poor", "target", "took_max_s",
+        "took_min_s", "took_s",
     )  # fmt: skip
 
     def __init__(self, target: Target, result: Result) -> None:
         self.target = target
         self.ok = result.ok
         self.poor = result.poor and result.ok
-        self.first_at_s = self.last_at_s = result.at_s
+        self.begun_s = self.first_at_s = self.last_at_s = result.at_s
         self.due_s = result.at_s + SAVED_EVERY_S
         self.count = 1
         self.took_s = self.took_min_s = self.took_max_s = result.took_s

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gtm.decide.compose import compose, composed_in_order
 from gtm.decide.health import fold_all
-from gtm.decide.quorum import Vantage, cut_off, judge
+from gtm.decide.quorum import CUT_OFF_SHARE, Vantage, cut_off, fails, judge
 from gtm.model.check import Check, Composed, Target
 from gtm.model.health import Judgement, Result
 
@@ -36,6 +36,7 @@ class Panel:
         self._node = node
         self._others: tuple[Vantage, ...] = ()
         self._blind: frozenset[str] = frozenset()
+        self._failing = 0  # own targets that fail
         self.own: dict[Target, Judgement] = {}
         self.agreed: dict[Target, Judgement] = {}
         self.configure(checks, now_s, remembered)
@@ -57,6 +58,7 @@ class Panel:
             for target, check in checks.items()
             if target in known and not isinstance(check.probe, Composed)
         }
+        self._failing = sum(map(fails, self.own.values()))
         before = self.agreed
         self.agreed = {target: before.get(target) or self.own.get(target) or Judgement() for target in checks}
         self._judge(self._probed(), now_s)
@@ -64,13 +66,16 @@ class Panel:
     def fold(self, results: Sequence[tuple[Target, Result]], now_s: float) -> list[Change]:
         """Take in the results of a tick, in any order; the verdicts that changed with them."""
         folded = fold_all(self.own, results, self._checks)
-        changes = [
-            Change(target=target, vantage=self._node, before=before, after=after)
-            for target, after in folded.items()
-            if (before := self.own.get(target) or Judgement()).health is not after.health
-        ]
+        saw_nothing = self._fails_almost_everywhere()
+        changes = []
+        for target, after in folded.items():
+            before = self.own.get(target) or Judgement()
+            self._failing += fails(after) - fails(before)
+            if before.health is not after.health:
+                changes.append(Change(target=target, vantage=self._node, before=before, after=after))
         self.own.update(folded)
-        return changes + self._agree(folded, now_s, own_changed=bool(changes))
+        turned = bool(changes) or self._fails_almost_everywhere() is not saw_nothing
+        return changes + self._agree(folded, now_s, own_changed=turned)
 
     def stall(self, stale: frozenset[Target], now_s: float) -> list[Change]:
         """Have these targets, and no others, be those whose check has not run lately; the verdicts that changed."""
@@ -83,7 +88,7 @@ class Panel:
         """Forget the own judgement of every target but those that this node still probes; the verdicts that changed."""
         left = [target for target in self.own if target not in probed]
         for target in left:
-            del self.own[target]
+            self._failing -= fails(self.own.pop(target))
         return self._agree(left, now_s, own_changed=bool(left))
 
     def hear(self, others: Sequence[Vantage], now_s: float) -> list[Change]:
@@ -94,6 +99,10 @@ class Panel:
             return self._agree(self._probed(), now_s, own_changed=True)
         turned = {target for one in others for target in _differing(_opinions(before.get(one.name)), one.opinions)}
         return self._agree([target for target in turned if target in self._checks], now_s, own_changed=bool(turned))
+
+    def _fails_almost_everywhere(self) -> bool:
+        """Whether it is time to ask who is cut off: all are looked at then, which is too much for each result."""
+        return self._failing >= CUT_OFF_SHARE * len(self.own)
 
     def _agree(self, targets: Iterable[Target], now_s: float, *, own_changed: bool) -> list[Change]:
         if self._others and own_changed:

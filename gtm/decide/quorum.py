@@ -50,10 +50,19 @@ def agree(votes: Iterable[Vote], share: float = QUORUM_DEFAULT) -> Health:
     return Health.DEGRADED if down + voiced.count(Health.DEGRADED) >= need else Health.UP
 
 
+def fails(one: Judgement) -> bool:
+    """Whether a target is down, or its last results say that it will be: of others' targets only the former is known.
+
+    Who loses its uplink sees that at the first round of probes, not only when `fall` have failed. By then others
+    may be silent already, and the first of its targets to be down would be so by its voice alone.
+    """
+    return one.health is Health.DOWN or one.failures > 0
+
+
 def sees_nothing(vantage: Vantage) -> bool:
-    """Whether a vantage point sees almost everything down: CUT_OFF_SHARE of at least CUT_OFF_TARGETS_MIN targets."""
-    voiced = [one.health for one in vantage.opinions.values() if not one.stale and one.health in _VOICED]
-    return len(voiced) >= CUT_OFF_TARGETS_MIN and voiced.count(Health.DOWN) >= CUT_OFF_SHARE * len(voiced)
+    """Whether almost everything fails for a vantage point: CUT_OFF_SHARE of at least CUT_OFF_TARGETS_MIN targets."""
+    voiced = [fails(one) for one in vantage.opinions.values() if not one.stale and one.health in _VOICED]
+    return len(voiced) >= CUT_OFF_TARGETS_MIN and voiced.count(True) >= CUT_OFF_SHARE * len(voiced)
 
 
 def cut_off(vantages: Sequence[Vantage]) -> frozenset[str]:

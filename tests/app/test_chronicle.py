@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gtm.app import chronicle as chronicle_module
@@ -154,6 +154,7 @@ steps = st.lists(
 )
 
 
+@example(steps=[(0.0, "good", False), (0.0, "poor", False), (0.0, "good", False)])
 @given(steps=steps)
 def test_no_result_is_lost_or_counted_twice_whatever_the_clock_does(steps: list[tuple[float, str, bool]]) -> None:
     chronicle = Chronicle("here")

@@ -7,7 +7,14 @@ import sys
 
 # By the extra whose libraries they need.
 MODULES = {
-    "http": {"gtm.observe.load.prometheus", "gtm.store.etcd.client", "gtm.store.etcd.orders", "gtm.store.shared"},
+    "http": {
+        "gtm.observe.load.prometheus",
+        "gtm.store.etcd.announcing",
+        "gtm.store.etcd.client",
+        "gtm.store.etcd.orders",
+        "gtm.store.etcd.permits",
+        "gtm.store.shared",
+    },
     "probes": {"gtm.observe.kinds.grpc", "gtm.observe.kinds.http2", "gtm.observe.kinds.session"},
 }
 LIBRARIES = {

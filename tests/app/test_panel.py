@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,25 @@ def test_a_node_that_is_cut_off_believes_the_others_and_alone_keeps_what_was() -
     every(one, ok=True, at_s=5.0)
     assert one.cut_off == set()
     assert states(one, DBS) == [UP] * 4
+
+
+def test_a_node_knows_that_it_is_cut_off_before_its_first_target_is_down() -> None:
+    slow = {target: replace(check, cadence=Cadence(fall=2, rise=1)) for target, check in CHECKS.items()}
+    one = Panel("here", slow, {}, now_s=0.0)
+    every(one, ok=True)
+    one.hear([sees("b"), sees("c")], 2.0)
+    for target in (*WEBS, *DBS):  # they fail one by one, and the second time others are silent
+        one.fold([(target, result(3.0, ok=False))], 3.0)
+    assert {judgement.health for judgement in one.own.values()} == {UP}
+    assert one.cut_off == {"here"}
+    one.hear([sees("b", fresh=False), sees("c", fresh=False)], 4.0)
+    for target in (*WEBS, *DBS):
+        assert one.fold([(target, result(4.0, ok=False))], 4.0) == [
+            Change(target=target, vantage="here", before=ANY, after=ANY)
+        ]
+    assert states(one, WEBS) == [UP] * 4
+    one.fold([(target, result(5.0, ok=True)) for target in WEBS], 5.0)
+    assert one.cut_off == set()
 
 
 def test_stale_checks_keep_their_verdict_and_say_so() -> None:
