@@ -64,9 +64,12 @@ class Lab:
             run("ip", "-n", made.hosts[name].name, "addr", "add", f"{VIP4}/32", "dev", "lo")
             run("ip", "-n", made.hosts[name].name, "addr", "add", f"{VIP6}/128", "dev", "lo", "nodad")
         run(*self.router.command("sysctl", "-q", "-p", str(ROUTERS / "sysctl.conf")))
-        folder = made.folder / "router"
-        self.daemon: Bird | Frr = (Bird if kind == "bird" else Frr)(host=self.router, folder=folder)
-        self.daemon.start(text(f"{kind}.conf"))
+        self.daemon: Bird | Frr | None = None
+        if kind == "linux":
+            run("ip", "-n", self.router.name, "-batch", str(ROUTERS / "linux.batch"))
+        else:
+            self.daemon = (Bird if kind == "bird" else Frr)(host=self.router, folder=made.folder / "router")
+            self.daemon.start(text(f"{kind}.conf"))
         self.speakers: dict[str, Exabgp] = {}
         self.fib: subprocess.Popen[bytes] | None = None
 
@@ -110,6 +113,7 @@ class Lab:
 
     def told(self, words: str) -> int:
         """How many times the router's daemon says this of its paths to the address of which it says it least."""
+        assert self.daemon is not None
         if isinstance(self.daemon, Bird):
             return min(self.daemon.show(f"show route {prefix} all").count(words) for prefix in PREFIXES)
         asked = (f"show bgp ipv{4 if prefix == PREFIXES[0] else 6} unicast {prefix} json" for prefix in PREFIXES)
@@ -198,6 +202,27 @@ def show(kind: str, table: dict[tuple[str, str], Figures]) -> None:
         even = "".join(f"{share:8.1%}" for share in found.shares.values())
         first, second, third = (f"{share:.1%}" for share in found.left)
         print(f"  {vip:17}{how:10}{even:26}{first:>8}{second:>8}{third:>12}{found.back:>10.1%}")
+
+
+def test_linux_alone_spreads_flows_and_leaves_them_where_they_are() -> None:
+    with lab("linux") as made, answering({name: made.fabric.hosts[name] for name in NAMES}, (VIP4, VIP6)):
+        before = {vip: ask(made.client, vip, FLOWS) for vip in (VIP4, VIP6)}
+        for vip, group, left, stay in ((VIP4, "110", "i2", "101/103"), (VIP6, "610", "i1", "602/603")):
+            found = shares(before[vip])
+            assert all(abs(found[name] * 3 - 1) <= EVEN for name in NAMES)
+            words = ("replace", "id", group, "group", stay, "type", "resilient", "buckets", "1024", "idle_timer", "60")
+            run("ip", "-n", made.router.name, "nexthop", *words, "unbalanced_timer", "0")
+            flows = ask(made.client, vip, FLOWS)
+            assert moved(before[vip], flows, left) == 0.0
+            assert left not in flows.values()
+
+
+def test_without_the_hash_of_ports_all_flows_of_a_client_go_to_one_instance() -> None:
+    with lab("linux") as made, answering({name: made.fabric.hosts[name] for name in NAMES}, (VIP4, VIP6)):
+        for version, vip in (("ipv4", VIP4), ("ipv6", VIP6)):
+            assert len(set(ask(made.client, vip, 300).values())) == 3
+            run(*made.router.command("sysctl", "-q", "-w", f"net.{version}.fib_multipath_hash_policy=0"))
+            assert len(set(ask(made.client, vip, 300).values())) == 1
 
 
 def weights_in_sixths(made: Lab, prefix: str) -> list[int]:
