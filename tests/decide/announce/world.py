@@ -28,7 +28,7 @@ from functools import partial
 from random import Random
 
 from gtm.decide.announce.memory import Memory, resumed
-from gtm.decide.announce.sight import OtherSpeaker, Permit, Sight
+from gtm.decide.announce.sight import Permit, Sight
 from gtm.decide.announce.step import step
 from gtm.decide.announce.wish import Wish
 from gtm.decide.health import fold
@@ -37,14 +37,13 @@ from gtm.model.check import Cadence, Check
 from gtm.model.health import Judgement, Result
 from gtm.model.override import Override
 from tests.decide.announce.scenes import DRAIN, TARGET, service, speaker
+from tests.decide.announce.store import STORE_TTL_S, WINDOW_S, Store, Told, View
 
 TICK_S = 0.5  # between a thinker's looks, each with a check
 PACE = 0.04  # a clock is that much too fast or too slow at most
 LATENCY_S = 0.1  # of one way to the store, at most
 TIMEOUT_S = 0.8  # of an exchange with the store
-STORE_TTL_S = 2.0  # of a speaker's record
 LEASE = Lease(ttl_s=1.5, controller_s=20.0)
-WINDOW_S = 8.0
 DAMPING = Damping(half_life_s=4.0, suppress=3000.0, reuse=1000.0, max_s=12.0)
 CADENCE = Cadence(fall=2, rise=2, interval_s=TICK_S)
 LADDER = (
@@ -67,75 +66,6 @@ SETTLE_S = END_S - FAULTS_TO_S  # without faults, until all must be well again
 
 class Broken(AssertionError):
     """A rule that the world saw broken: which, when, and the history of the routes until then."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The store as one speaker read it."""
-
-    sent_s: float  # by the speaker's clock, before anything was asked
-    others: tuple[OtherSpeaker, ...]
-    permit: Permit
-    reason: str | None
-    episode: int
-
-
-@dataclass(slots=True)
-class Record:
-    """What a speaker has in the store, and until when."""
-
-    region: str
-    announcing: bool
-    leaving: bool
-    until_s: float
-
-
-@dataclass(slots=True)
-class Store:
-    """An etcd as far as it matters here: one order of all writes, leases, and a key that is made only once."""
-
-    records: dict[str, Record] = field(default_factory=dict)
-    permit: tuple[str, str, float] | None = None  # node, region, until
-    away: bool = False
-
-    def write(self, node: Node, told: Told, now_s: float) -> None:
-        self.records[node.name] = Record(node.region, told.announcing, told.leaving, now_s + STORE_TTL_S)
-        held = self.permit if self.permit is not None and self.permit[2] > now_s else None
-        if told.wants_permit:
-            if held is None or held[1] == node.region:
-                self.permit = (node.name, node.region, now_s + WINDOW_S)
-        elif told.gives_back and held is not None and held[0] == node.name:
-            self.permit = None
-
-    def read(self, node: Node, told: Told, now_s: float) -> tuple[tuple[OtherSpeaker, ...], Permit, str | None]:
-        others = tuple(
-            OtherSpeaker(
-                node=name,
-                region=each.region,
-                fresh=each.until_s > now_s,
-                announcing=each.announcing,
-                leaving=each.leaving,
-            )
-            for name, each in self.records.items()
-            if name != node.name
-        )
-        held = self.permit if self.permit is not None and self.permit[2] > now_s else None
-        if held is None or not told.wants_permit:  # without having asked, it may be about to run out
-            return others, Permit.NONE, None
-        if held[1] == node.region:
-            return others, Permit.HELD, None
-        return others, Permit.REFUSED, f"{held[0]} is leaving"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a speaker writes."""
-
-    announcing: bool
-    leaving: bool
-    wants_permit: bool
-    gives_back: bool
-    episode: int
 
 
 @dataclass(slots=True)
@@ -334,12 +264,12 @@ class World:
 
         def write() -> None:
             if not (self.store.away or node.cut):
-                self.store.write(node, told, self.now_s)
+                self.store.write(node.name, node.region, told, self.now_s)
                 self.after(self.random.uniform(0, LATENCY_S), read)
 
         def read() -> None:
             if not (self.store.away or node.cut):
-                others, permit, reason = self.store.read(node, told, self.now_s)
+                others, permit, reason = self.store.read(node.name, node.region, told, self.now_s)
                 view = View(sent_s, others, permit, reason, told.episode)
                 self.after(self.random.uniform(0, LATENCY_S), lambda: hear(view))
 
