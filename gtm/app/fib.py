@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 ROUNDS_MAX = 20  # looks at a table that moves while it is changed, before that is an error
 SETTLE_S = 0.05
+QUIET_S = 1.0  # without a change of routes, before a route gets its first group
 
 
 def settings_of(
@@ -70,10 +71,10 @@ def run(settings: FibSettings, *, once: bool) -> None:
         _refuse_metric(kernel.read(settings), settings)
         settle(kernel, settings)
         while not once and kernel.wait(settings, None):
-            settle(kernel, settings)
-            while kernel.wait(settings, SETTLE_S):
-                settle(kernel, settings)
-            settle(kernel, settings)  # a link's hops come back a little later than it is told that the link has
+            settle(kernel, settings, fresh=False)
+            while kernel.wait(settings, QUIET_S):
+                settle(kernel, settings, fresh=False)
+            settle(kernel, settings)  # a link's hops, too, come back a little later than it is told that the link has
 
 
 def _refuse_metric(fib: Fib, settings: FibSettings) -> None:
@@ -94,11 +95,11 @@ def clear(settings: FibSettings) -> tuple[Change, ...]:
         return made
 
 
-def settle(kernel: Kernel, settings: FibSettings) -> tuple[Change, ...]:
+def settle(kernel: Kernel, settings: FibSettings, *, fresh: bool = True) -> tuple[Change, ...]:
     """Change what has to be changed, and what that was. Raises PublishError, also where the table does not settle."""
     made: list[Change] = []
     for _ in range(ROUNDS_MAX):
-        wanted = changes(kernel.read(settings), settings)
+        wanted = changes(kernel.read(settings), settings, fresh=fresh)
         if not wanted:
             return tuple(made)
         for change in wanted:

@@ -128,6 +128,32 @@ def test_one_pass_is_enough_whatever_was_there(steps: list[tuple[list[KernelRout
     assert all(route.protocol != PROTOCOL for route in kernel.routes.values())
 
 
+def test_a_route_waits_for_its_first_group_but_not_for_later_ones() -> None:
+    settings = FibSettings(prefixes=PREFIXES)
+    hops = tuple(Hop(ip_address(f"10.0.0.{number}"), number) for number in (2, 3, 4))
+    kernel = Kernel()
+
+    def daemon(*routes: tuple[IPNetwork, tuple[Hop, ...]]) -> None:
+        made = [KernelRoute(prefix=prefix, protocol=12, metric=32, hops=some) for prefix, some in routes]
+        kernel.daemon(made)
+
+    def follow(*, fresh: bool) -> list[type]:
+        made = changes(kernel.fib(), settings, fresh=fresh)
+        for change in made:
+            kernel.apply(change)
+        return [type(change) for change in made]
+
+    daemon((PREFIXES[0], hops[:1]))
+    assert follow(fresh=False) == []
+    daemon((PREFIXES[0], hops))
+    assert follow(fresh=True) == [PutHop, PutHop, PutHop, PutGroup, PutRoute]
+    daemon((PREFIXES[0], hops[1:]), (PREFIXES[1], hops[:1]))
+    assert follow(fresh=False) == [PutGroup, Drop]
+    daemon((PREFIXES[1], hops[:1]))
+    assert follow(fresh=False) == [DropRoute, Drop, Drop, Drop]
+    assert follow(fresh=True) == [PutHop, PutGroup, PutRoute]
+
+
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=8))
 def test_weights_keep_their_proportions(weights: list[int]) -> None:
     made = scaled(tuple(Hop(ip_address("10.0.0.1"), 2, weight) for weight in weights))

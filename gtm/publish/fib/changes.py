@@ -58,13 +58,19 @@ class Drop:
 Change = PutHop | PutGroup | PutRoute | DropRoute | Drop
 
 
-def changes(fib: Fib, settings: FibSettings) -> tuple[Change, ...]:
+def changes(fib: Fib, settings: FibSettings, *, fresh: bool = True) -> tuple[Change, ...]:
     """The changes, in an order in which each can be made and no packet is lost on the way; none where all is as wanted.
 
     A route that goes away leaves the daemon's, if there is one: that is how the end of `gtm fib` is undone, too.
+
+    Without `fresh` only routes that have groups are kept in step: those of a daemon that has just started come one hop
+    after the other, and a group made of the first hop would give it all flows, which then stay where they are.
     """
-    wanted = {route.prefix: route for route in leading(fib.routes, settings) if route.metric > settings.metric}
     ours = [route for route in fib.routes if route.protocol == PROTOCOL]
+    wanted = {route.prefix: route for route in leading(fib.routes, settings) if route.metric > settings.metric}
+    if not fresh:
+        known = {route.prefix for route in ours}
+        wanted = {prefix: route for prefix, route in wanted.items() if prefix in known}
     numbers = _numbered(fib.hops, wanted.values())
     groups = _grouped(fib, ours, wanted, settings)
     made: dict[int, Group] = {}
