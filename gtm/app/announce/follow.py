@@ -74,6 +74,7 @@ class Follow:
         self._control: Control | None = None
         self._word: _Word | None = None
         self._file: tuple[int, int] | None = None  # of the facts that were read last
+        self._deployment: tuple[str, Deployment] | None = None  # by its file, whose name is its digest
         self._standing: object = None
         self.problem: str | None = None
 
@@ -101,13 +102,26 @@ class Follow:
             return
         self._file = file
         try:
-            self._word = await asyncio.to_thread(_read, self._state, self._anycast, self._speaker)
+            self._word = await asyncio.to_thread(self._read)
         except StoreError as error:
             if self.problem is None:
                 log.warning("announce_follow", reason=str(error))
             self.problem = str(error)
         else:
             self.problem = None
+
+    def _read(self) -> _Word:
+        """The word of the controller that is in the state folder. Raises StoreError."""
+        facts = Facts.load(self._state)
+        manifest = Manifest.load(self._state / TABLES)
+        if self._deployment is None or self._deployment[0] != manifest.deployment:
+            self._deployment = manifest.deployment, load_deployment(self._state, manifest)
+        wanted = {one.pool for one in self._anycast.services.values()}
+        return _Word(
+            revision=facts.revision,
+            regions_up=regions_up(self._deployment[1], facts, self._speaker.region, wanted),
+            drains=tuple(one for one in facts.overrides if one.action is Action.DRAIN),
+        )
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -128,18 +142,6 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def _read(state: Path, anycast: Anycast, speaker: Speaker) -> _Word:
-    """The word of the controller that is in a state folder. Raises StoreError."""
-    facts = Facts.load(state)
-    deployment = load_deployment(state, Manifest.load(state / TABLES))
-    wanted = {one.pool for one in anycast.services.values()}
-    return _Word(
-        revision=facts.revision,
-        regions_up=regions_up(deployment, facts, speaker.region, wanted),
-        drains=tuple(one for one in facts.overrides if one.action is Action.DRAIN),
-    )
 
 
 def regions_up(deployment: Deployment, facts: Facts, region: str, pools: set[str | None]) -> dict[str, bool | None]:

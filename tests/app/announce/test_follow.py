@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -62,13 +63,13 @@ def facts(revision: int, *, overrides: tuple[Override, ...] = (), **health: Heal
     )
 
 
-def publish(state: Path, deployment: Deployment, told: Facts) -> None:
+def publish(state: Path, deployment: Deployment, told: Facts, *, name: str = "deployment-1") -> None:
     """As a controller does: the tables, then the generation, then the facts."""
     (state / TABLES).mkdir(parents=True, exist_ok=True)
-    sealed.write(state / TABLES / "deployment-1", "deployment", sealed.freeze(deployment))
+    sealed.write(state / TABLES / name, "deployment", sealed.freeze(deployment))
     Manifest(
         revision=told.revision, published_at_s=0.0, key=1, authority="", classes="", answers="",
-        deployment="deployment-1", identity=Identity(),
+        deployment=name, identity=Identity(),
     ).save(state / TABLES)  # fmt: skip
     Control(state, writable=True).publish(told.revision)
     told.save(state)
@@ -188,5 +189,20 @@ def test_a_state_that_cannot_be_read_leaves_what_was_known(tmp_path: Path, deplo
         await follow.look()
         assert follow.seen("web").region_up is True
         assert "facts" in str(follow.problem)
+
+    asyncio.run(main())
+
+
+def test_another_deployment_is_read(tmp_path: Path, deployment: Deployment) -> None:
+    state, anycast = tmp_path / "state", anycast_of(deployment)
+
+    async def main() -> None:
+        follow = Follow(state, anycast, anycast.speakers["small"], on_change=lambda: None)
+        publish(state, deployment, facts(1, east=Health.UP))
+        await follow.look()
+        assert follow.seen("web").region_up is True
+        publish(state, replace(deployment, pools={}), facts(2, east=Health.UP), name="deployment-2")
+        await follow.look()
+        assert follow.seen("web").region_up is None
 
     asyncio.run(main())
