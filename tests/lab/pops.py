@@ -233,10 +233,13 @@ class Pop:
         return f"fd{self.address.replace('.', ':')}::2" if ":" in prefix else f"10.{self.address}.2"
 
     def helper(self, who: str) -> int:
-        """The process ID of the supervisor, which ExaBGP started, or of the thinker, which that one started."""
+        """The process ID of the supervisor, which ExaBGP started, or of the thinker, which that one started.
+
+        Raises ProcessLookupError where there is none just now.
+        """
         said = self.report()
-        assert said is not None
-        assert self.is_running(said)
+        if said is None or not self.is_running(said):
+            raise ProcessLookupError(f"{self.node} has no {who} now")
         return said.supervisor_pid if who == "supervisor" else said.pid
 
     def is_running(self, said: AnnouncerReport) -> bool:
