@@ -42,9 +42,7 @@ def main() -> int:
                 if not options.json:
                     print(table(rows[-1:]).splitlines()[-1], flush=True)
     if options.json:
-        print(
-            json.dumps([{"fault": r.fault, "router": r.router, "took_s": r.took_s, "goal_s": r.goal_s} for r in rows])
-        )
+        print(json.dumps([asdict(row) for row in rows]))
     else:
         print(f"\n{table(rows)}")
     return int(any(row.is_late for row in rows))

@@ -141,7 +141,7 @@ def frr_conf(asn: int, peers: Sequence[Peer]) -> str:
 
 
 def bird_conf(asn: int, peers: Sequence[Peer], *, multipath: bool = False) -> str:
-    """BIRD, the same; with `multipath` the kernel has all paths that are equally good."""
+    """BIRD, the same; with `multipath` the kernel has the paths of all PoPs, however unattractive they are made."""
     merge = " merge paths on limit 16;" if multipath else ""
     lines = [
         f"router id {peers[0].local};",
@@ -152,8 +152,8 @@ def bird_conf(asn: int, peers: Sequence[Peer], *, multipath: bool = False) -> st
         'protocol bfd bfd1 { interface "*" { interval 50 ms; multiplier 3; }; }',
     ]
     for name, preference in PREFERENCE.items():
-        rule = "if (65535, 0) ~ bgp_community then bgp_local_pref = 0"
-        lines.append(f"filter {name} {{ {rule}; else bgp_local_pref = {preference}; accept; }}")
+        rule = f"if (65535, 0) ~ bgp_community then bgp_local_pref = 0; else bgp_local_pref = {preference};"
+        lines.append(f"filter {name} {{ {'bgp_med = 0; bgp_local_pref = 100;' if multipath else rule} accept; }}")
     for peer in peers:
         taken = "import all; next hop self;" if peer.asn == asn else f"import filter {inward(peer)};"
         told = "export none;" if peer.pop else "export where source ~ [ RTS_DEVICE, RTS_BGP ];"
