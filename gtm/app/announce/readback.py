@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
@@ -15,7 +16,8 @@ from gtm.wire.exabgp.command import announce, key, withdraw
 from gtm.wire.exabgp.reply import Neighbours, NeighbourState, Reply, RibRoute
 from gtm.wire.exabgp.session import Accepted, Refused
 
-AMEND_S = 1.0  # between two commands that say the same again
+# Between two commands that say the same again: of what was taken, was refused, and is not answered.
+AMEND_S = {True: 1.0, False: 60.0, None: math.inf}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,14 +112,14 @@ class Readback:
         """Take in a whole Adj-RIB-Out.
 
         Withdrawn routes that are not in it any more are gone. What ExaBGP has taken and yet does not have, or has
-        still, is told again by the next `wish`: somebody else gave it commands.
+        still, is told again by the next `wish`: somebody else gave it commands. So is what it has refused, later.
         """
         found = {_key(one): one for one in replies if isinstance(one, RibRoute)}
         self._rib = _Rib(read_s=now_s, routes=found)
         for name, told in list(self._told.items()):
             if told.wished is None and told.accepted is not None and name not in found:
                 del self._told[name]
-            elif told.accepted and (told.wished is None) is (name in found) and now_s - told.since_s > AMEND_S:
+            elif (told.wished is None) is (name in found) and now_s - told.since_s > AMEND_S[told.accepted]:
                 told.command, told.since_s = "", now_s
                 self.amended += 1
 
