@@ -34,15 +34,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bfd:
-    """BFD with a neighbour, single hop (RFC 5881): least intervals in milliseconds, and how many may be missed.
-
-    `down_on_failure`: it is taken down on purpose when local health is lost, where that is faster than a withdraw.
-    """
+    """BFD with a neighbour, single hop (RFC 5881): least intervals in milliseconds, and how many may be missed."""
 
     transmit_ms: int = 50
     receive_ms: int = 50
     multiplier: int = 3
-    down_on_failure: bool = False
 
 
 class ViewKind(StrEnum):

@@ -83,7 +83,6 @@ bfds = st.none() | st.builds(
     transmit_ms=st.integers(10, 10_000),
     receive_ms=st.integers(10, 10_000),
     multiplier=st.integers(2, 255),
-    down_on_failure=st.booleans(),
 )
 asns = st.sampled_from((1, 64500, 65551, 4200000000))
 seconds = st.integers(1, 3600).map(float)
@@ -260,7 +259,6 @@ def write_neighbour(neighbour: Neighbour) -> dict[str, Any]:
             "transmit": f"{bfd.transmit_ms}ms",
             "receive": bfd.receive_ms / 1000,
             "multiplier": bfd.multiplier,
-            "down_on_failure": bfd.down_on_failure,
         },
         "port": neighbour.port,
     }

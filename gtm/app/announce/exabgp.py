@@ -18,7 +18,7 @@ _SECTION = re.compile(r"\[exabgp\.([a-z]+)\]")
 _SETTING = re.compile(r"([a-z-]+)\s*=\s*'?(.*?)'?")
 _VERSION = re.compile(r"\b([0-9]+)\.([0-9]+)\.([0-9]+)")
 _PREFIX = re.compile(r"^(?:configuration|parser|error:)\s+")
-_NOISE = re.compile(r"^(?:loading \S+|✓ loading|)$")
+_NOISE = re.compile(r"^(?:loading \S+|✓ loading|configuration|)$")
 
 
 def find_exabgp(program: str | None = None) -> str | None:
@@ -63,7 +63,7 @@ def objections(program: str, text: str) -> tuple[str, ...]:
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")
         code, said = _ran(program, "validate", "--neighbor", str(file))
-        lines = [_PREFIX.sub("", line.strip().replace(str(file), "exabgp.conf")) for line in said.splitlines()]
+        lines = [_PREFIX.sub("", line.strip(" ;:").replace(str(file), "exabgp.conf")) for line in said.splitlines()]
     if code == 0:
         return ()
     return tuple(dict.fromkeys(line for line in lines if not _NOISE.match(line))) or (f"it ended with {code}",)

@@ -160,7 +160,6 @@ def _bfd(shape: BfdShape) -> Bfd:
         transmit_ms=max(1, round(shape.transmit * 1000)),
         receive_ms=max(1, round(shape.receive * 1000)),
         multiplier=shape.multiplier,
-        down_on_failure=shape.down_on_failure,
     )
 
 

@@ -164,9 +164,6 @@ class BfdShape(Shape):
     transmit: Milliseconds = Field(default=0.05, description="The least time between two packets that are sent.")
     receive: Milliseconds = Field(default=0.05, description="The least time between two packets that are wanted.")
     multiplier: int = Field(default=3, ge=2, le=255, description="So many missing packets are a failure.")
-    down_on_failure: bool = Field(
-        default=False, description="Whether it is taken down on purpose when local health is lost."
-    )
 
 
 class SessionShape(Shape):
