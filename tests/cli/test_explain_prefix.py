@@ -61,10 +61,11 @@ def test_without_an_announcer_and_a_store(tmp_path: Path) -> None:
 
 def test_what_is_announced_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path)
-    announcer(folder)
+    made = announcer(folder)
     assert main(["explain", "prefix", "203.0.113.7", "-C", str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
+    assert capsys.readouterr().out.startswith("203.0.113.7/32 (in 203.0.113.0/24): service web")
+    told = replace(explain_prefix(folder, "203.0.113.7"), now_s=made.at_s)
+    assert prefix_text(told).splitlines() == [
         "203.0.113.7/32 (in 203.0.113.0/24): service web, together with 2001:db8:61::/48",
         "  announced from  us-east",
         "  may be          from us-east, eu-west",
@@ -104,11 +105,11 @@ def test_an_announcer_that_has_ended(tmp_path: Path) -> None:
 
 def test_other_pops_are_read_from_the_store(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    announcer(folder)
+    made = announcer(folder)
     with etcd_node(tmp_path) as etcd:
         with (folder / "gtm.yaml").open("a") as file:
             file.write(etcd.gtm_yaml())
-        told = Told(phase=Phase.HELD, announcing=True, leaving=True, since_s=time.time() - 60)
+        told = Told(phase=Phase.HELD, announcing=True, leaving=True, since_s=made.at_s - 60)
         telling = Telling(region="eu-west", services={"web": told}, run="x", beat=1)
         etcd.ctl("put", "/gtm/bgp/speaker/edge-eu", encode_telling(telling).decode())
         permit = Leaving(region="us-east", speakers=("small",), until_s=0.0)
@@ -116,7 +117,7 @@ def test_other_pops_are_read_from_the_store(tmp_path: Path) -> None:
         found = explain_prefix(folder, str(V4))
         assert found.permit == "us-east (small)"
         assert found.notes == ()
-        text = prefix_text(found)
+        text = prefix_text(replace(found, now_s=made.at_s))
         assert "  announced from   us-east, eu-west" in text
         assert "  edge-eu       eu-west  HELD      yes, wants to leave  60 s" in text
         etcd.members[0].kill()
@@ -140,3 +141,18 @@ def test_a_name_still_needs_a_client(tmp_path: Path, capsys: pytest.CaptureFixtu
     folder = write(tmp_path)
     assert main(["explain", "www.example.test", "-C", str(folder)]) == 2
     assert "arguments are required: --from" in capsys.readouterr().err
+
+
+def test_status_of_a_node_that_only_announces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path)
+    announcer(folder)
+    main(["status", "-C", str(folder)])
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [
+        line for line in lines if line.startswith("announcements by small in us-east, announcer alive, pid 4800")
+    ]
+    assert "shared store connected" in head
+    assert main(["status", "--json", "-C", str(folder)]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["announcements"]["report"]["routes"][0]["wished"]["communities"]["standard"] == ["64496:3000"]
+    assert document["problems"] == ["the BGP session with transit-b (2001:db8:100::1) is down: peer reset"]
