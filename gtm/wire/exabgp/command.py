@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
-from gtm.model.address import IPAddress
+from gtm.model.address import IPAddress, IPNetwork
 from gtm.model.route import Attributes, Community, ExtendedCommunity, ExtendedKind, LargeCommunity, Route
 
 U16, U32 = 0xFFFF, 0xFFFFFFFF
@@ -26,7 +26,7 @@ def announce(route: Route) -> str:
 
 
 def withdraw(route: Route) -> str:
-    """The command that withdraws a route; its attributes do not matter (RFC 4271 section 4.3)."""
+    """The command that withdraws a route; its attributes do not matter (RFC 4271 section 4.3). Raises ValueError."""
     return " ".join((_head(route, "withdraw"), f"next-hop {_next_hop(route.attributes.next_hop)}", *_path(route)))
 
 
@@ -90,7 +90,7 @@ def _within(what: str, number: int, most: int, *, least: int = 0) -> None:
 
 
 def _head(route: Route, verb: str) -> str:
-    return f"neighbor {route.neighbour} {verb} route {route.prefix}"
+    return f"neighbor {_plain(route.neighbour)} {verb} route {_plain(route.prefix)}"
 
 
 def _path(route: Route) -> tuple[str, ...]:
@@ -98,7 +98,15 @@ def _path(route: Route) -> tuple[str, ...]:
 
 
 def _next_hop(address: IPAddress | None) -> str:
-    return "self" if address is None else str(address)
+    return "self" if address is None else _plain(address)
+
+
+def _plain(item: IPAddress | IPNetwork) -> str:
+    """In writing, without a zone (RFC 4007): ExaBGP knows none, and Python lets one be any text, even another line."""
+    text = str(item)
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone (allowed: a plain address)")
+    return text
 
 
 def _attributes(one: Attributes) -> Iterator[str]:

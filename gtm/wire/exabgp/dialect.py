@@ -9,7 +9,11 @@ _VERSION = re.compile(r"(?:exabgp )?(\d+)\.\d+(?:\.\d+)?\S*")
 
 
 class Dialect(StrEnum):
-    """A major version: 4.2 tells neighbours' states in events alone, 5.0 also when it is asked."""
+    """A major version: 4.2 tells neighbours' states in events alone, 5.0 also when it is asked.
+
+    To a route that it cannot parse 4.2 answers nothing, where 5.0 says `error`: our own checks refuse those before, and
+    Session.waited_s tells of one that came through. All else both answer, in order.
+    """
 
     V4 = "4"
     V5 = "5"

@@ -100,3 +100,15 @@ def test_what_must_not_be_sent_is_refused_with_what_is_allowed(wrong: Route, sai
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is looked at
         command.announce(wrong)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("zone", ["eth0", "e\nshutdown"])
+def test_a_zone_is_refused_as_it_may_be_any_text(zone: str) -> None:
+    address = f"fe80::1%{zone}"
+    for wrong in (
+        route("2001:db8:61::/48", peer=address, next_hop="2001:db8::1"),
+        route("2001:db8:61::/48", peer="2001:db8::2", next_hop=address),
+    ):
+        for make in (command.announce, command.withdraw):
+            with pytest.raises(ValueError, match="has a zone"):
+                make(wrong)
