@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from gtm.app.announce.bfd import Sessions, read_sessions
@@ -45,15 +46,27 @@ def test_both_ends_are_read() -> None:
         def by_bird() -> Sessions:
             return read_sessions(frr=net.folder, bird=(bird.control,))
 
-        until(lambda: [one.up for one in by_frr().sessions] == [True], "FRR's session is up")
-        (one,) = by_frr().sessions
-        assert (by_frr().daemon, one.peer) == ("frr", ip_address("10.71.1.2"))
+        found = await_state(by_frr, up=True)
+        (one,) = found.sessions
+        assert (found.daemon, one.peer) == ("frr", ip_address("10.71.1.2"))
         assert (one.transmit_ms, one.receive_ms, one.multiplier) == (50.0, 50.0, 3)
         assert one.since_s_ago is not None
-        until(lambda: [one.up for one in by_bird().sessions] == [True], "BIRD's session is up")
-        (one,) = by_bird().sessions
-        assert (by_bird().daemon, one.peer) == ("bird", ip_address("10.71.1.1"))
+        found = await_state(by_bird, up=True)
+        (one,) = found.sessions
+        assert (found.daemon, one.peer) == ("bird", ip_address("10.71.1.1"))
         assert (one.transmit_ms, one.timeout_ms) == (50.0, 150.0)
         net.silence(right)
-        until(lambda: [one.up for one in by_frr().sessions] == [False], "FRR's session is down")
-        until(lambda: [one.up for one in by_bird().sessions] == [False], "BIRD's session is down")
+        await_state(by_frr, up=False)
+        await_state(by_bird, up=False)
+
+
+def await_state(read: Callable[[], Sessions], *, up: bool) -> Sessions:
+    """What is read once the one session there is has this state."""
+    found: list[Sessions] = []
+
+    def holds() -> bool:
+        found[:] = [read()]
+        return [one.up for one in found[0].sessions] == [up]
+
+    until(holds, f"the session is {'up' if up else 'down'}")
+    return found[0]

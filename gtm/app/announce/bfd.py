@@ -28,7 +28,7 @@ class Sessions:
 
 
 def read_sessions(*, frr: Path = FRR_FOLDER, bird: tuple[Path, ...] = BIRD_SOCKETS) -> Sessions:
-    """The BFD sessions of this machine: of BIRD where its socket is there, else of FRR. It takes a second at most."""
+    """The BFD sessions of this machine: of BIRD where its socket is there, else of FRR. Two seconds at most."""
     try:
         for path in bird:
             if path.exists():
