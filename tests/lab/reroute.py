@@ -160,7 +160,7 @@ def unhurt(lab: Lab, pop: Pop) -> None:
 
 
 def unhurt_anew(lab: Lab, pop: Pop) -> None:
-    """The same with an ExaBGP of its own: one ends after its process died for the sixth time in a minute."""
+    """The same with a new ExaBGP: one ends once its process died six times, and thinkers start ever later."""
     unhurt(lab, pop)
     kill_exabgp(lab, pop)
     start_exabgp(lab, pop)
@@ -181,7 +181,7 @@ FAULTS = (
     Fault(f"health lost: since check {FALL} of {FALL} failed", sicken, recover, {"BIRD": 0.020, "FRR": 0.090}),
     Fault("ExaBGP killed -9", kill_exabgp, start_exabgp),
     Fault("supervisor killed -9 as health is lost", _hurt(signal.SIGKILL, "supervisor", sick=True), unhurt_anew),
-    Fault("thinker killed -9 as health is lost", _hurt(signal.SIGKILL, "thinker", sick=True), unhurt),
+    Fault("thinker killed -9 as health is lost", _hurt(signal.SIGKILL, "thinker", sick=True), unhurt_anew),
     Fault(f"thinker stopped: lease of {LEASE_S:g} s", _hurt(signal.SIGSTOP, "thinker", sick=False), unhurt),
     Fault("supervisor stopped as health is lost", _hurt(signal.SIGSTOP, "supervisor", sick=True), unhurt_anew),
     Fault("host cut off: all its links down", unplug, plug),
