@@ -23,6 +23,7 @@ from tests.lab.pops import PREFIXES, Pop, Router, World, start_etcd, write_deplo
 
 FALL, RISE, INTERVAL, FAST_INTERVAL = 3, 2, "500ms", "100ms"
 LEASE_S = 1.0
+QUIET_S = 0.3  # for a router to be done with what was before
 SERVICE = {"local": "web", "rise": RISE, "fall": FALL, "interval": INTERVAL, "fast_interval": FAST_INTERVAL}
 MORE = {"guard": {"leave_window": "1s", "damping": False}, "lease": {"ttl": f"{LEASE_S:g}s"}}
 # With ttl-security FRR 8.4 takes the neighbour for hops away and makes its BFD multihop, which nobody here answers.
@@ -48,11 +49,16 @@ class Lab:
 
     def is_whole(self) -> bool:
         """Whether both PoPs are well, announced, and watched by BFD, and the first one is used."""
-        return self.used() is next(iter(self.world.pops.values())) and all(
-            self.is_steady(pop)
-            and self.router.bfd_is_up(pop.node)
-            and all(self.router.seen(prefix, pop.node) is not None for prefix in PREFIXES)
-            for pop in self.world.pops.values()
+        quiet_s = time.monotonic() - max((change.at_s for change in self.router.fib.changes), default=0.0)
+        return (
+            quiet_s > QUIET_S
+            and self.used() is self.world.pops["edge1"]
+            and all(
+                self.is_steady(pop)
+                and self.router.bfd_is_up(pop.node)
+                and all(self.router.seen(prefix, pop.node) is not None for prefix in PREFIXES)
+                for pop in self.world.pops.values()
+            )
         )
 
     def is_steady(self, pop: Pop) -> bool:
@@ -208,8 +214,7 @@ def measure(lab: Lab, fault: Fault, repeats: int) -> Row:
     took_s = []
     for _ in range(repeats):
         until(lab.is_whole, f"before {fault.name}: both PoPs are announced")
-        victim = lab.used()
-        assert victim is not None
+        victim = lab.world.pops["edge1"]
         lost = victim.gateway(PREFIXES[0])
         struck_s = fault.strike(lab, victim)
         at_s = lab.router.fib.wait(PREFIXES[0], without(lost), fault.name, since_s=struck_s)
