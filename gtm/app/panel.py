@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gtm.decide.compose import compose, composed_in_order
 from gtm.decide.health import fold_all
-from gtm.decide.quorum import CUT_OFF_SHARE, Vantage, cut_off, fails, judge
+from gtm.decide.quorum import CUT_OFF_SHARE, UNPROVEN, Vantage, cut_off, fails, judge
 from gtm.model.check import Check, Composed, Target
 from gtm.model.health import Judgement, Result
 
@@ -37,6 +37,7 @@ class Panel:
         self._others: tuple[Vantage, ...] = ()
         self._blind: frozenset[str] = frozenset()
         self._failing = 0  # own targets that fail
+        self._unproven: set[Target] = set()  # DOWN by own word alone, which other targets' results may prove
         self.own: dict[Target, Judgement] = {}
         self.agreed: dict[Target, Judgement] = {}
         self.configure(checks, now_s, remembered)
@@ -109,13 +110,17 @@ class Panel:
             blind = cut_off((self._vantage(), *self._others))
             if blind != self._blind:
                 self._blind, targets = blind, self._probed()
-        return self._judge(targets, now_s)
+        return self._judge(self._unproven.union(targets), now_s)
 
     def _judge(self, targets: Iterable[Target], now_s: float) -> list[Change]:
         """Work out what these targets are by all, and what composed checks follow from them."""
         changes: list[Change] = []
+        targets = list(targets)
+        self._unproven.difference_update(targets)
         for target, after in judge(targets, self._checks, self._vantage(), self._others, self._blind, self.agreed):
             self._set(target, after, changes)
+            if any(vote.why == UNPROVEN for vote in after.votes):
+                self._unproven.add(target)
         if self._composed:
             for target, after in compose(self._composed, self.agreed, self.agreed, now_s):
                 self._set(target, after, changes)

@@ -2,13 +2,17 @@
 
 A vantage point that has lost its own uplink sees everything down. It is recognised by just that, and its votes are not
 counted, as long as it is not one of a majority: when most of them see everything down, everything is.
+
+Targets are not probed all at once, so the first of them may be down before the others have failed. While others are
+heard they outvote that; where its own vote is the only one, it counts once something else has been reached since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from functools import cache
+from math import ceil, floor, inf
 
 from gtm.model.check import QUORUM_DEFAULT, Check, Target
 from gtm.model.health import Health, Judgement, Vote
@@ -18,8 +22,10 @@ CUT_OFF_TARGETS_MIN = 3
 BLIND = "it sees almost everything down and is taken to be cut off itself"
 SILENT = "it has not been heard of lately"
 STALE = "its check has not run lately"
+UNPROVEN = "it is alone with this and has reached too little else since to know that it is not cut off itself"
 
-_VOICED = frozenset({Health.UP, Health.DEGRADED, Health.DOWN})
+_SERVING = frozenset({Health.UP, Health.DEGRADED})
+_VOICED = _SERVING | {Health.DOWN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,20 @@ def cut_off(vantages: Sequence[Vantage]) -> frozenset[str]:
     return frozenset(blind) if 2 * len(blind) <= len(vantages) else frozenset()
 
 
+def proved_s(vantage: Vantage) -> float:
+    """Until when a vantage point is known not to have seen nothing: enough of its targets succeeded then or later.
+
+    -inf if too few have, inf where there are too few targets to tell. It is asked of own judgements, with their last
+    results.
+    """
+    voiced = [one for one in vantage.opinions.values() if not one.stale and one.health in _VOICED]
+    if len(voiced) < CUT_OFF_TARGETS_MIN:
+        return inf
+    good = sorted((one.last.at_s for one in voiced if one.last is not None and one.last.ok), reverse=True)
+    needed = floor(len(voiced) - CUT_OFF_SHARE * len(voiced) + 1e-9) + 1
+    return good[needed - 1] if needed <= len(good) else -inf
+
+
 def judge(
     targets: Iterable[Target],
     checks: Mapping[Target, Check],
@@ -85,15 +105,18 @@ def judge(
     """The judgement of each of these targets by all vantage points; `own` is this node's, with its own judgements.
 
     `blind` are those that `cut_off` names; it looks at all that they see, so it is asked only when that has changed.
-    Without others a target's judgement is this node's own. Where no vote counts (this node is cut off and nobody else
-    is heard) the judgement before stands. A target that this node does not probe is judged by those that do.
+    Without others a target's judgement is this node's own. Where its own vote is the only one, what it newly calls DOWN
+    waits until `proved_s` is later than that; the vote says UNPROVEN until then. Where no vote counts (this node is cut
+    off and nobody else is heard) the judgement before stands. A target that this node does not probe is judged by those
+    that do.
     """
     if not others:
         yield from ((target, own.opinions.get(target) or Judgement()) for target in targets)
         return
     vantages = sorted((own, *others), key=lambda vantage: vantage.name)
+    proved = cache(lambda: proved_s(own))
     for target in targets:
-        yield target, _judged(target, checks[target], vantages, blind, own.opinions.get(target), before.get(target))
+        yield target, _judged(target, checks[target], vantages, blind, own, before.get(target), proved)
 
 
 def _judged(
@@ -101,15 +124,20 @@ def _judged(
     check: Check,
     vantages: Sequence[Vantage],
     blind: frozenset[str],
-    local: Judgement | None,
+    own: Vantage,
     before: Judgement | None,
+    proved: Callable[[], float],
 ) -> Judgement:
     votes = tuple(
         _vote(vantage, opinion, blind=vantage.name in blind)
         for vantage in vantages
         if (opinion := vantage.opinions.get(target)) is not None
     )
-    mine = local or Judgement()
+    mine = own.opinions.get(target) or Judgement()
+    if before is not None and before.health in _SERVING and mine.health is Health.DOWN:
+        counted = [vote.vantage for vote in votes if vote.counted]
+        if counted == [own.name] and mine.since_s > proved():
+            votes = tuple(replace(vote, counted=False, why=UNPROVEN) if vote.counted else vote for vote in votes)
     health = agree(votes, check.quorum)
     if health is Health.UNKNOWN and before is not None:
         health = before.health

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm.app.panel import Change, Panel
-from gtm.decide.quorum import BLIND, Vantage
+from gtm.decide.quorum import BLIND, SILENT, UNPROVEN, Vantage
 from gtm.model.check import AtLeast, Cadence, Check, Composed, Member, Target, TcpProbe
-from gtm.model.health import Health, Judgement, Result
+from gtm.model.health import Health, Judgement, Result, Vote
 
 UP, DOWN, UNKNOWN = Health.UP, Health.DOWN, Health.UNKNOWN
 QUICK = Cadence(fall=1, rise=1)
@@ -115,6 +115,46 @@ def test_a_node_knows_that_it_is_cut_off_before_its_first_target_is_down() -> No
     assert one.cut_off == set()
 
 
+def left_alone() -> Panel:
+    one = panel()
+    every(one, ok=True, at_s=1.0)
+    one.hear([sees("b", fresh=False), sees("c", fresh=False)], 1.0)
+    return one
+
+
+def test_left_alone_a_node_that_loses_its_uplink_calls_nothing_down_however_slowly_its_targets_fail() -> None:
+    one = left_alone()
+    for number, target in enumerate((*WEBS, *DBS)):
+        at_s = 10.0 + 60 * number
+        changes = one.fold([(target, result(at_s, ok=False))], at_s)
+        assert [change.vantage for change in changes] == ["here"]
+        assert set(states(one, [*CHECKS])) == {UP}
+    assert one.cut_off == {"here"}
+    every(one, ok=True, at_s=1000.0)
+    assert one.cut_off == frozenset()
+    assert set(states(one, [*CHECKS])) == {UP}
+
+
+def test_left_alone_a_target_is_down_as_soon_as_another_is_reached_after_it() -> None:
+    one = left_alone()
+    one.fold([(WEBS[0], result(10.0, ok=False))], 10.0)
+    assert [vote.why for vote in one.agreed[WEBS[0]].votes] == [SILENT, SILENT, UNPROVEN]
+    one.fold([(WEBS[1], result(9.9, ok=True))], 10.0)
+    assert states(one, WEBS) == [UP, UP, UP, UP]
+    changes = one.fold([(DBS[3], result(10.1, ok=True))], 10.1)
+    assert [(change.target, change.after.health) for change in changes] == [(WEBS[0], DOWN), (WHOLES[0], DOWN)]
+    assert [vote.counted for vote in one.agreed[WEBS[0]].votes] == [False, False, True]
+    one.fold([(WEBS[0], result(11.0, ok=True))], 11.0)
+    assert states(one, WEBS) == [UP, UP, UP, UP]
+
+
+def test_others_that_are_heard_again_settle_what_was_unproven() -> None:
+    one = left_alone()
+    one.fold([(WEBS[0], result(10.0, ok=False))], 10.0)
+    changes = one.hear([sees("b", WEBS[0]), sees("c")], 11.0)
+    assert [(change.target, change.after.health) for change in changes] == [(WEBS[0], DOWN), (WHOLES[0], DOWN)]
+
+
 def test_stale_checks_keep_their_verdict_and_say_so() -> None:
     one = panel()
     every(one, ok=True)
@@ -187,6 +227,11 @@ def tell(one: Panel, told: list[Step]) -> dict[str, Vantage]:
     return others
 
 
+def proven(votes: tuple[Vote, ...]) -> tuple[Vote, ...]:
+    """As they would be had the target been down before the others fell silent: only then does history matter."""
+    return tuple(replace(vote, counted=True, why="") if vote.why == UNPROVEN else vote for vote in votes)
+
+
 @pytest.mark.parametrize("fresh_only", [False, True])
 @given(told=steps)
 def test_step_by_step_comes_to_what_all_at_once_does(fresh_only: bool, told: list[Step]) -> None:
@@ -200,6 +245,6 @@ def test_step_by_step_comes_to_what_all_at_once_does(fresh_only: bool, told: lis
     quick.hear(list(others.values()), 99.0)
     for target in CHECKS:
         left, right = slow.agreed[target], quick.agreed[target]
-        assert left.votes == right.votes
+        assert proven(left.votes) == right.votes
         if any(vote.counted for vote in left.votes):
             assert (left.health, left.stale) == (right.health, right.stale)

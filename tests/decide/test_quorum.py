@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from ipaddress import ip_address
 from itertools import product
-from math import ceil
+from math import ceil, inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm.decide.assign import assigned
-from gtm.decide.quorum import BLIND, SILENT, STALE, Vantage, agree, cut_off, judge
+from gtm.decide.quorum import BLIND, SILENT, STALE, Vantage, agree, cut_off, judge, proved_s, sees_nothing
 from gtm.model.check import Check, Target, TcpProbe
-from gtm.model.health import Health, Judgement, Vote
+from gtm.model.health import Health, Judgement, Result, Vote
 
 UP, DOWN, DEGRADED, UNKNOWN = Health.UP, Health.DOWN, Health.DEGRADED, Health.UNKNOWN
 CHECK = Check(name="web", probe=TcpProbe(port=80))
@@ -126,6 +126,26 @@ def test_a_node_cut_off_from_the_others_alone_decides_by_itself() -> None:
     silent = [vantage("b", down=0, up=10, fresh=False), vantage("c", down=0, up=10, fresh=False)]
     found = verdicts(vantage("a", down=1, up=9), silent, {})
     assert [one.health for one in found.values()] == [DOWN] + [UP] * 9
+
+
+def seen(*good_s: float, failed: int = 0) -> Vantage:
+    """One whose targets last succeeded then, and whose other targets' last results were failures."""
+    last = [(at_s, True) for at_s in good_s] + [(99.0, False)] * failed
+    opinions = {
+        target(n): Judgement(health=UP, last=Result(at_s=at_s, ok=ok, took_s=0.0, detail=""))
+        for n, (at_s, ok) in enumerate(last)
+    }
+    return Vantage(name="a", opinions=opinions)
+
+
+def test_until_when_a_vantage_is_known_not_to_have_seen_nothing() -> None:
+    assert proved_s(seen(5.0, 3.0)) == inf  # too few to tell
+    assert proved_s(seen(5.0, 3.0, 4.0)) == 5.0  # one of three is more than a tenth
+    assert proved_s(seen(failed=3)) == -inf
+    assert proved_s(seen(*range(19), failed=1)) == 16.0  # with three of 20 it would not be taken to be cut off
+    assert proved_s(seen(1.0, 2.0, failed=18)) == -inf
+    assert proved_s(seen(1.0, 2.0, 3.0, failed=17)) == 1.0
+    assert not sees_nothing(seen(1.0, 2.0, 3.0, failed=17))
 
 
 def test_stale_opinions_do_not_count_and_a_target_nobody_probes_is_stale() -> None:

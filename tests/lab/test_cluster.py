@@ -125,7 +125,7 @@ def test_answers_stay_right_within_their_bounds(tmp_path: Path, capsys: pytest.C
         story = Story(lab=made)
         story.now(right(), 0.0)
         story.wait("all answers are right")
-        everything_is_heard(made)
+        all_is_well(made)
         for node in made.nodes.values():
             node.client.heard.clear()
         an_instance_region_dies(story)
@@ -144,10 +144,15 @@ def test_answers_stay_right_within_their_bounds(tmp_path: Path, capsys: pytest.C
     assert "Traceback" not in told
 
 
-def everything_is_heard(made: Lab) -> None:
-    """Every node hears both others."""
+def all_is_well(made: Lab) -> None:
+    """Every node hears both others, and knows of nobody who still calls a target down: what follows starts here."""
     for node in made.nodes.values():
         until(partial(hears_all, node, made), f"{node.name} hears all")
+        until(partial(hears_no_ill, node), f"{node.name} hears that all is well")
+
+
+def hears_no_ill(node: Node) -> bool:
+    return not any(peer.down or peer.cut_off for peer in node.peers().values())
 
 
 def hears_all(node: Node, made: Lab) -> bool:
@@ -181,6 +186,7 @@ def one_node_is_killed(story: Story, victim: Node) -> None:
 
 def one_node_is_cut_off_from_everything(story: Story, victim: Node) -> None:
     others = [name for name in story.lab.nodes if name != victim.name]
+    all_is_well(story.lab)
     with story.chapter(f"{victim.name} is cut off from everything", dict.fromkeys(story.lab.nodes, 0.0)):
         victim.host.cut()
         until(lambda: victim.peers()[victim.name].cut_off, f"{victim.name} knows that it is cut off")
@@ -239,6 +245,7 @@ def a_controller_stops_for_a_while(story: Story, victim: Node) -> None:
 
 def the_clock_jumps(story: Story, clock: Path) -> None:
     everyone = dict.fromkeys(story.lab.nodes, 0.0)
+    all_is_well(story.lab)
     for jump in (f"+{HOUR_S}", "+0", f"-{HOUR_S}", "+0"):
         with story.chapter(f"the clock of n2 is set to {jump} s", everyone):
             clock.write_text(jump)
