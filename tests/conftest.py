@@ -1,4 +1,4 @@
-"""What holds for every test: in CI nothing may be skipped for want of something that CI can install.
+"""What holds for every test: what runs beside what, and in CI no skip for want of something that CI can install.
 
 A skip whose reason begins with "needs" (a package, a program, root) is a failure when CI=true; so is an import that a
 test hoped for. Reasons that no package can help (a kernel without a feature) are put otherwise: see tests/README.md.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+LABORATORY = Path(__file__).with_name("lab")
 INSTALLABLE = ("needs", "could not import")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -43,6 +45,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Judge modules that skip themselves as a whole."""
     return must_not_skip((yield))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The laboratory's tests run one after the other, whatever runs beside them: each fills the machine by itself."""
+    for item in items:
+        if LABORATORY in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("laboratory"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

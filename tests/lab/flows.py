@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import selectors
 import socket
 import struct
@@ -18,6 +19,7 @@ BATCH = 500  # questions in the air
 FREEBIND = 15  # IP_FREEBIND of linux/in.h, for IPv6 too
 TRIES = 5
 FIRST_PORT = 10_000
+TOKEN_BYTES = 8
 IPV6_CHECKSUM, SO_RCVBUFFORCE = 7, 33
 BUFFER_BYTES = 4 << 20
 _DATAGRAM = struct.Struct(">HHHH")  # UDP: source, destination, length, checksum
@@ -56,8 +58,8 @@ def _answer(ready: selectors.BaseSelector) -> None:
             assert isinstance(sock, socket.socket)
             try:
                 while True:
-                    _, peer = sock.recvfrom(64)
-                    sock.sendto(key.data, peer)
+                    token, peer = sock.recvfrom(64)
+                    sock.sendto(token + key.data, peer)
             except BlockingIOError:
                 continue
 
@@ -65,9 +67,11 @@ def _answer(ready: selectors.BaseSelector) -> None:
 def ask(client: Host, address: str, count: int) -> dict[int, str]:
     """Who answers each of `count` flows, by source port. Each is asked again until it is answered, a few times.
 
-    One raw socket stands for all source ports: a socket for each costs ten times as much.
+    One raw socket stands for all source ports: a socket for each costs ten times as much. Each call has a token of its
+    own, as answers to the questions of an earlier one may still be on their way.
     """
     found: dict[int, str] = {}
+    token = secrets.token_bytes(TOKEN_BYTES)
     ports = range(FIRST_PORT, FIRST_PORT + count)
     with client.inside(partial(_raw, address)) as sock:
         for _ in range(TRIES):
@@ -75,13 +79,13 @@ def ask(client: Host, address: str, count: int) -> dict[int, str]:
             for start in range(0, len(left), BATCH):
                 batch = left[start : start + BATCH]
                 for port in batch:
-                    sock.send(_DATAGRAM.pack(port, PORT, 9, 0) + b"?")
-                _hear(sock, found, set(batch))
+                    sock.send(_DATAGRAM.pack(port, PORT, _DATAGRAM.size + TOKEN_BYTES, 0) + token)
+                _hear(sock, token, found, set(batch))
     assert len(found) == count, f"{count - len(found)} of {count} flows were never answered"
     return found
 
 
-def _hear(sock: socket.socket, found: dict[int, str], waiting: set[int]) -> None:
+def _hear(sock: socket.socket, token: bytes, found: dict[int, str], waiting: set[int]) -> None:
     """Answers, until all have come or nothing has for a second."""
     before = 20 if sock.family == socket.AF_INET else 0  # a raw socket of IPv4 gets the header too
     while waiting:
@@ -90,8 +94,9 @@ def _hear(sock: socket.socket, found: dict[int, str], waiting: set[int]) -> None
         except TimeoutError:
             return
         source, port, _, _ = _DATAGRAM.unpack_from(data)
-        if source == PORT and port in waiting:
-            found[port] = data[8:].decode()
+        said = data[_DATAGRAM.size :]
+        if source == PORT and port in waiting and said.startswith(token):
+            found[port] = said[TOKEN_BYTES:].decode()
             waiting.remove(port)
 
 

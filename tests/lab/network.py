@@ -30,6 +30,15 @@ def needs_network() -> None:
         pytest.skip("needs the packages iproute2 and nftables")
 
 
+def overflowed() -> int:
+    """How many packets this machine has dropped since it booted as its backlogs were full (net.core.netdev_max_backlog).
+
+    All namespaces share the backlogs, so what a test loses may be the fault of something else that runs here.
+    """
+    rows = Path("/proc/net/softnet_stat").read_text().splitlines()
+    return sum(int(row.split()[1], 16) for row in rows)
+
+
 @dataclass(slots=True)
 class Host:
     """A network namespace with one link to the switch and the addresses on it."""

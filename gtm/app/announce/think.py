@@ -64,7 +64,10 @@ async def think(folder: Path, sock: socket.socket) -> None:
     tenure = Tenure(state)
     await _tenured(tenure)
     owned, hail = await _greeted(sock)
-    engine, supervisor = Engine(hail.exabgp_pid), Engine(hail.supervisor_pid)
+    try:
+        engine, supervisor = Engine(hail.exabgp_pid), Engine(hail.supervisor_pid)
+    except ProcessLookupError:
+        raise GtmError("ExaBGP or the supervisor has ended") from None
     thinker = Thinker(found, folder, state, sock, hail, owned)
     watching = asyncio.create_task(_watch(folder, signature, found, thinker), name="watch")
     try:
@@ -99,7 +102,7 @@ async def _greeted(sock: socket.socket) -> tuple[list[Owned], Hail]:
                         return owned, word
                     if isinstance(word, Owned):
                         owned.append(word)
-    except TimeoutError:
+    except OSError:  # no word for too long, or an end that was cut off
         pass
     raise GtmError(f"the supervisor, process {os.getppid()}, did not say anything")
 
