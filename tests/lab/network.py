@@ -31,7 +31,7 @@ def needs_network() -> None:
 
 
 def overflowed() -> int:
-    """How many packets this machine has dropped since it booted as its backlogs were full (net.core.netdev_max_backlog).
+    """How many packets this machine has dropped since it booted, its backlogs full (net.core.netdev_max_backlog).
 
     All namespaces share the backlogs, so what a test loses may be the fault of something else that runs here.
     """
