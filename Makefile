@@ -17,7 +17,7 @@ run: $(VENV)/.run  ## install what a node needs and run the reference deployment
 	@exec $(BIN)/gtm demo
 
 test: $(VENV)/.dev test-packages  ## install what the tests need and run them all (PYTEST_ARGS, JOBS)
-	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 netns: $(VENV)/.dev test-packages  ## run the laboratory of network namespaces alone (root) and print its tables
 	@[ "$$(id -u)" = 0 ] || { echo 'make netns makes network namespaces: run it as root'; exit 1; }

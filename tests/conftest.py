@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-LABORATORY = Path(__file__).with_name("lab")
+LABORATORY = "tests/lab/"
 INSTALLABLE = ("needs", "could not import")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -47,11 +46,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return must_not_skip((yield))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """The laboratory's tests run one after the other, whatever runs beside them: each fills the machine by itself."""
-    for item in items:
-        if LABORATORY in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("laboratory"))
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return LABORATORY if nodeid.startswith(LABORATORY) else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
