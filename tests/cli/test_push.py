@@ -133,16 +133,16 @@ def test_a_controller_that_takes_it_is_waited_for(gtm: Gtm, served: Served, tmp_
     def controller() -> None:
         with Store(store_file(served.state)) as store:
             listening.set()
-            while not taken:
+            while not taken and not over.is_set():
                 if (found := store.collect(now_s=time.time())).healths:
                     taken.append(found)
 
-    listening = threading.Event()
+    listening, over = threading.Event(), threading.Event()
     thread = threading.Thread(target=controller)
     thread.start()
     listening.wait()
     code, out, _ = gtm("push", "health", "outside@192.0.2.11", "up")
-    taken.append(Inbox())
+    over.set()
     thread.join()
     assert (code, out) == (0, "outside@192.0.2.11: UP, for 60 s\nthe controller has taken it\n")
     assert taken[0].healths[0].health is Health.UP

@@ -240,7 +240,8 @@ def test_the_end_of_a_certificate_ends_its_connection(tmp_path: Path, monkeypatc
         context = authority.server("127.0.77.1")
         async with serving(answers(OK, connections), tls=context) as peer:
             what = replace(REUSE, port=peer.port, tls=Tls(ca_file=authority.ca_file, expires_s=3600.0))
-            run = prepare(Target(check="web", address=peer.address), Check(name="web", probe=what))
+            check = Check(name="web", probe=what, cadence=Cadence(timeout_s=20.0))
+            run = prepare(Target(check="web", address=peer.address), check)
             assert [(await run()).poor for _ in range(2)] == [None, None]
             now_s = time.time()
             monkeypatch.setattr(tls, "time", replaced(now_s + 86400 - 1800))
