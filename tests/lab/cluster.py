@@ -22,7 +22,7 @@ from gtm.model.cluster import PeerState
 from tests.app.node import CLIENTS, OVERRIDES, REGIONS, REGIONS_YAML, ZONE, ecs_query, write
 from tests.lab.network import Host, datagrams, switch
 
-DEADLINE_S = 90.0
+DEADLINE_S = 240.0
 NODES = {"n1": "10.77.0.11", "n2": "10.77.0.12", "n3": "10.77.0.13"}
 INSTANCES = {
     "us-east": ("10.77.1.11", "10.77.1.12"),
