@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from gtm.app.crew import Crew, left_behind
+from gtm.app.crew import Crew, holder, left_behind
 from gtm.app.folders import state_folder
 from gtm.app.reference import installed, reference_folder
 from gtm.app.serve import roles
@@ -80,15 +80,17 @@ def run(folder: Path | None, *, in_json: bool) -> int:
         deployment = load(place)
         standins: list[Standin] = []
         serving: subprocess.Popen[bytes] | None = None
+        begun = False
         try:
             _start_standins(deployment, standins, stop)
             if not stop.signalled:
+                begun = True
                 serving = _start_serve(place, stop, in_json=in_json)
             if serving is not None:
                 _tell(place, deployment, standins, in_json=in_json)
                 serving = _stay(place, standins, serving, stop, in_json=in_json)
         finally:
-            _end(place, standins, serving)
+            _end(place, standins, serving, begun=begun)
     return 0
 
 
@@ -226,8 +228,11 @@ def _stay(
     return serving
 
 
-def _end(place: Path, standins: Sequence[Standin], serving: subprocess.Popen[bytes] | None) -> None:
-    """Stop the server, then the stand-ins, then what a killed controller left behind."""
+def _end(place: Path, standins: Sequence[Standin], serving: subprocess.Popen[bytes] | None, *, begun: bool) -> None:
+    """Stop the server, then the stand-ins, then what a killed controller left behind.
+
+    Workers of the folder are another's where we have not `begun` to serve, or where another controller runs.
+    """
     if serving is not None:
         _stop_process(serving)
     for standin in standins:
@@ -236,7 +241,7 @@ def _end(place: Path, standins: Sequence[Standin], serving: subprocess.Popen[byt
     for standin in standins:
         _stop_process(standin.process)
     state = state_folder(place)
-    if state.exists() and left_behind(state):
+    if begun and holder(state, "controller") is None and left_behind(state):
         crew = Crew(state, roles(load(place).node, (), state, place))
         crew.dismiss()
 

@@ -211,7 +211,8 @@ def test_a_killed_demo_leaves_nothing_behind(node: Node) -> None:
     eventually(lambda: not any(alive(pid) for pid in running))
 
 
-def test_a_taken_port_is_said_in_words(node: Node, tmp_path: Path) -> None:
+def test_a_taken_port_is_said_in_words(node: Node) -> None:
+    running = node.pids()
     second = subprocess.run(
         [sys.executable, "-m", "gtm.cli.main", "demo", "-C", str(node.folder)],
         capture_output=True,
@@ -232,4 +233,5 @@ def test_a_taken_port_is_said_in_words(node: Node, tmp_path: Path) -> None:
     assert third.returncode == 1
     assert json.loads(third.stdout)["error"]["kind"] == "problem"
     assert "Traceback" not in third.stderr
+    assert node.pids() == running  # what serves is none of theirs to end
     assert node.ask("www.example.test", BERLIN)[0] == ["127.0.2.91"]
