@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -95,17 +97,27 @@ class Client:
             self._thread.join()
 
     def _ask_on(self) -> None:
+        numbers = count()
         with self.host.inside(lambda: datagrams("127.0.0.1", DNS_PORT)) as sock:
             while not self._over.wait(0.1):
                 answers = {}
                 for region, network in CLIENTS.items():
+                    number = (next(numbers) & 0xFFFF).to_bytes(2, "big")
                     try:
-                        sock.send(ecs_query("www.example.com.", network))
-                        answers[region] = region_of(sock.recv(4096))
+                        sock.send(number + ecs_query("www.example.com.", network)[2:])
+                        answers[region] = region_of(answer_to(number, sock))
                     except (TimeoutError, ConnectionError):
                         break
                 if len(answers) == len(CLIENTS):
                     self.heard.append(Heard(at_s=time.monotonic(), regions=answers))
+
+
+def answer_to(number: bytes, sock: socket.socket) -> bytes:
+    """The answer with this ID. One that comes late, to an earlier question, is none. Raises TimeoutError."""
+    while True:
+        reply = sock.recv(4096)
+        if reply[:2] == number:
+            return reply
 
 
 def region_of(reply: bytes) -> str:
