@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,11 +100,17 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._current_inode() == 0:
             _make(self.path)
+        # The file is never opened here but by SQLite: a process that closes any descriptor of a file loses its POSIX
+        # locks on it, and whoever ends next would take itself for the last one and delete the log that is in use.
+        found = self.path.stat()
+        self._inode = found.st_ino
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if found.st_size == 0:
+            raise StoreError(f"{self.path}: is empty; remove it and gtm makes a new one")
         # Permission is asked of the file system first: SQLite would fall back to reading, and fail at the first write.
-        with self.path.open("r+b") as file:
-            self._inode = os.fstat(file.fileno()).st_ino
-            if os.fstat(file.fileno()).st_size == 0:
-                raise StoreError(f"{self.path}: is empty; remove it and gtm makes a new one")
+        if not os.access(self.path, os.R_OK | os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         connection = _connect(self.path)
         try:
             self._check(connection)

@@ -167,3 +167,16 @@ def test_threads_may_share_a_store(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert sorted(numbers) == list(range(1, 201))
+
+
+def test_a_second_user_within_a_process_costs_the_first_nothing(tmp_path: Path) -> None:
+    """Descriptors closed take a process's POSIX locks with them, and with those the log that the first one reads."""
+    path = tmp_path / "gtm.db"
+    with Store(path) as store, Store(path):
+        for turn in range(3):
+            end(start("store.put(order(sys.argv[2], 0.0))\nstore.close()", path, f"n{turn}"))
+            assert {one.subject.name for one in store.active(0.0)} == {f"n{earlier}" for earlier in range(turn + 1)}
+        with Store(path):
+            pass
+        end(start('store.put(order("last", 0.0))\nstore.close()', path))
+        assert "last" in {one.subject.name for one in store.active(0.0)}
