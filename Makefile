@@ -3,12 +3,13 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+CLANG ?= clang
 JOBS ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 INPUTS = pyproject.toml constraints.txt gtm/__init__.py
 
-.PHONY: help run test netns storm lint format bench schema constraints wheel test-packages clean
+.PHONY: help run test netns storm lint format bench schema constraints wheel bpf test-packages clean
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +57,12 @@ test-packages:
 
 bench: $(VENV)/.dev  ## gtm beside other name servers, in one run (root; BENCH_ARGS=--help says more)
 	@exec $(BIN)/python bench/dns.py $(BENCH_ARGS)
+
+bpf: gtm/publish/dataplane/balance.bpf.o gtm/publish/dataplane/harness.bpf.o  ## build the XDP programs (clang and libbpf-dev); nodes need neither
+
+gtm/publish/dataplane/%.bpf.o: dataplane/src/%.bpf.c $(wildcard dataplane/src/*.h dataplane/include/*.h)
+	@$(CLANG) -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-parameter \
+		-I/usr/include/$$(uname -m)-linux-gnu -Idataplane/include -c $< -o $@
 
 schema: $(VENV)/.run  ## write the JSON Schemas of the deployment files into docs/schema
 	@mkdir -p docs/schema

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Out to the backend: new MACs, and the outer header that it asks for. */
+#pragma once
+#include "flow.h"
+
+#define TTL 64
+
+INLINE __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+INLINE void swap_macs(void *data)
+{
+	__u8 target[6];
+
+	__builtin_memcpy(target, data, 6);
+	__builtin_memcpy(data, data + 6, 6);
+	__builtin_memcpy(data + 6, target, 6);
+}
+
+/* Bytes in front of the packet for this backend; `hop`: GUE carries a next hop. */
+INLINE __u32 overhead(const struct gtm_backend *b, __u32 hop)
+{
+	__u32 ip = b->flags & GTM_BACKEND_OUTER6 ? 40 : 20;
+
+	return b->wrap == GTM_WRAP_L2 ? 0 : b->wrap == GTM_WRAP_GRE ? ip + 4 : b->wrap == GTM_WRAP_GUE ? ip + 12 + (hop ? 8 : 0) : ip;
+}
+
+INLINE void write4(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 protocol, __u32 vary)
+{
+	__u32 *word = at, source = *(const __u32 *)(b->source + 12) ^ vary << 16, target = *(const __u32 *)(b->address + 12);
+	__u32 total = bpf_htons(length);
+	__u64 sum = (__u64)(0x45 | p->traffic_class << 8) + total + bpf_htons(0x4000) + (TTL | protocol << 8) + source + target;
+
+	word[0] = 0x45 | p->traffic_class << 8 | total << 16;
+	word[1] = bpf_htonl(0x4000);                      /* may not be fragmented: then its id means nothing (RFC 6864) */
+	word[2] = TTL | protocol << 8 | (__u32)(__u16)~fold(sum) << 16;
+	word[3] = source;
+	word[4] = target;
+}
+
+INLINE void write6(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 protocol, __u32 vary)
+{
+	__u32 *word = at;
+
+	word[0] = bpf_htonl(6u << 28 | (__u32)p->traffic_class << 20);
+	word[1] = bpf_htons(length - 40) | protocol << 16 | TTL << 24;
+	__builtin_memcpy(at + 8, b->source, 16);
+	__builtin_memcpy(at + 24, b->address, 16);
+	word[5] ^= vary << 16;
+}
+
+/* What stands between the outer IP header and the packet. */
+INLINE void write_shim(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 inner, __u32 hop, __u32 vary)
+{
+	__u32 *word = at;
+
+	if (b->wrap == GTM_WRAP_GRE) {
+		word[0] = (__u32)(p->family == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP)) << 16;
+		return;
+	}
+	word[0] = bpf_htons(0xc000 | (vary & 0x3fff)) | (__u32)b->port << 16;
+	word[1] = bpf_htons(length);                      /* no checksum (RFC 6935) */
+	word[2] = (hop ? 2 : 0) | inner << 8;             /* GUE variant 0: length of what follows in words, protocol */
+}
+
+/* XDP verdict: the packet, `p->length` bytes of IP at `p->l3`, on its way to `b`. */
+INLINE int encapsulate(struct xdp_md *ctx, const struct packet *p, const struct gtm_backend *b, __u32 hop, __u64 hash, int verdict)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 link[3];
+	__u32 outer6 = b->flags & GTM_BACKEND_OUTER6, grow = overhead(b, hop), l3 = p->l3 & 31;
+	__u32 inner = p->family == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP, vary = hash >> 16 & 0xffff;
+
+	if (data + 34 > end)
+		return GTM_PASS_TRUNCATED;
+	if (b->wrap == GTM_WRAP_L2) {
+		__builtin_memcpy(data + 6, data, 6);
+		__builtin_memcpy(data, b->mac, 6);
+		return verdict;
+	}
+	__builtin_memcpy(link, data, 24);
+	if (bpf_xdp_adjust_head(ctx, -(int)grow))
+		return GTM_DROP_NO_ROOM;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + 34 > end)
+		return GTM_DROP_NO_ROOM;
+	__builtin_memcpy(data, link, 24);                 /* tags and all; the outer header covers what is too much */
+	__builtin_memcpy(data + 6, link, 6);
+	__builtin_memcpy(data, b->mac, 6);
+	void *at = data + l3, *shim;
+	__u32 protocol = b->wrap == GTM_WRAP_GRE ? IPPROTO_GRE : b->wrap == GTM_WRAP_GUE ? IPPROTO_UDP : inner;
+
+	asm volatile("" : "+r"(at));
+	if (at + 40 > end)                                /* the packet itself is 20 at least */
+		return GTM_DROP_NO_ROOM;
+	*(__u16 *)(at - 2) = outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (outer6) {
+		write6(at, p, b, p->length + grow, protocol, b->wrap == GTM_WRAP_GUE ? 0 : vary);
+		shim = at + 40;
+	} else {
+		write4(at, p, b, p->length + grow, protocol, b->wrap == GTM_WRAP_GUE ? 0 : vary);
+		shim = at + 20;
+	}
+	if (b->wrap == GTM_WRAP_IP)
+		return verdict;
+	asm volatile("" : "+r"(shim));
+	if (shim + 20 > end)
+		return GTM_DROP_NO_ROOM;
+	write_shim(shim, p, b, p->length + grow - (outer6 ? 40 : 20), inner, hop, vary);
+	if (hop && b->wrap == GTM_WRAP_GUE) {             /* private data as GLB writes it: type 0, next hop 0 of 1 */
+		((__u32 *)shim)[3] = 1u << 24;
+		((__u32 *)shim)[4] = hop;
+	}
+	return verdict;
+}

@@ -1,0 +1,214 @@
+"""libbpf.so.1 through ctypes: open and load an object, its programs and maps, test-run, and links.
+
+Every function has its argtypes: ctypes would cut pointers to 32 bits. Errors are OSError with what libbpf said last.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import mmap
+import os
+from collections import deque
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARRAY = 2
+MMAPABLE = 1 << 10
+XDP = 37  # enum bpf_attach_type
+OUT_BYTES = 4096
+said: deque[str] = deque(maxlen=6)
+
+
+class TestRunOpts(c.Structure):
+    """struct bpf_test_run_opts."""
+
+    _fields_ = (
+        ("sz", c.c_size_t),
+        ("data_in", c.c_void_p),
+        ("data_out", c.c_void_p),
+        ("data_size_in", c.c_uint32),
+        ("data_size_out", c.c_uint32),
+        ("ctx_in", c.c_void_p),
+        ("ctx_out", c.c_void_p),
+        ("ctx_size_in", c.c_uint32),
+        ("ctx_size_out", c.c_uint32),
+        ("retval", c.c_uint32),
+        ("repeat", c.c_int),
+        ("duration", c.c_uint32),
+        ("flags", c.c_uint32),
+        ("cpu", c.c_uint32),
+        ("batch_size", c.c_uint32),
+    )
+
+
+class MapCreateOpts(c.Structure):
+    """struct bpf_map_create_opts."""
+
+    _fields_ = (
+        ("sz", c.c_size_t),
+        ("btf_fd", c.c_uint32),
+        ("btf_key_type_id", c.c_uint32),
+        ("btf_value_type_id", c.c_uint32),
+        ("btf_vmlinux_value_type_id", c.c_uint32),
+        ("inner_map_fd", c.c_uint32),
+        ("map_flags", c.c_uint32),
+        ("map_extra", c.c_uint64),
+        ("numa_node", c.c_uint32),
+        ("map_ifindex", c.c_uint32),
+    )
+
+
+Printer = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
+
+
+@cache
+def library() -> c.CDLL:
+    """The system's libbpf, its functions declared. OSError where it is not installed."""
+    lib = c.CDLL("libbpf.so.1", use_errno=True)
+    pointer, number, text = c.c_void_p, c.c_int, c.c_char_p
+    for name, result, *arguments in (
+        ("bpf_object__open_file", pointer, text, pointer),
+        ("bpf_object__load", number, pointer),
+        ("bpf_object__close", None, pointer),
+        ("bpf_object__find_program_by_name", pointer, pointer, text),
+        ("bpf_program__fd", number, pointer),
+        ("bpf_object__find_map_by_name", pointer, pointer, text),
+        ("bpf_map__fd", number, pointer),
+        ("bpf_map__value_size", c.c_uint32, pointer),
+        ("bpf_map__max_entries", c.c_uint32, pointer),
+        ("bpf_map_create", number, c.c_uint32, text, c.c_uint32, c.c_uint32, c.c_uint32, pointer),
+        ("bpf_map_update_elem", number, number, pointer, pointer, c.c_uint64),
+        ("bpf_prog_test_run_opts", number, number, pointer),
+        ("bpf_link_create", number, number, number, c.c_uint32, pointer),
+        ("bpf_link_update", number, number, number, pointer),
+        ("bpf_obj_pin", number, number, text),
+        ("bpf_obj_get", number, text),
+        ("libbpf_set_print", pointer, Printer),
+    ):
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    lib.libbpf_set_print(_printer)
+    return lib
+
+
+_libc = c.CDLL(None)
+_libc.vsnprintf.argtypes = (c.c_char_p, c.c_size_t, c.c_char_p, c.c_void_p)
+
+
+@Printer
+def _printer(_level: int, template: bytes, arguments: int) -> int:
+    line = c.create_string_buffer(1 << 16)
+    _libc.vsnprintf(line, len(line), template, arguments)
+    said.append(line.value.decode("latin-1"))
+    return 0
+
+
+def check(result: int, what: str) -> int:
+    """`result` if it is not negative; else OSError with libbpf's last lines."""
+    if result >= 0:
+        return result
+    code = c.get_errno() or -result
+    raise OSError(code, f"{what}: {os.strerror(code)}: {''.join(said)[-2000:]}")
+
+
+def view(fd: int, size_bytes: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """A mmapable array's memory as records; writing to it is writing to the map, without a system call."""
+    whole = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(fd, whole, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(memory, dtype=dtype, count=size_bytes // dtype.itemsize)
+
+
+def create_array(name: str, *, value_bytes: int, entries: int) -> int:
+    """The descriptor of a new mmapable array."""
+    options = MapCreateOpts(sz=c.sizeof(MapCreateOpts), map_flags=MMAPABLE)
+    return check(library().bpf_map_create(ARRAY, name.encode(), 4, value_bytes, entries, c.byref(options)), name)
+
+
+def set_descriptor(map_fd: int, index: int, fd: int) -> None:
+    """Puts a program or an inner map into a slot; for an inner map it returns when no program uses the old one."""
+    key, value = c.c_uint32(index), c.c_uint32(fd)
+    check(library().bpf_map_update_elem(map_fd, c.byref(key), c.byref(value), 0), f"slot {index}")
+
+
+class Object:
+    """A loaded object file; closing it gives up its programs and maps unless links or pins hold them."""
+
+    def __init__(self, path: Path) -> None:
+        self._lib = library()
+        self._object = self._lib.bpf_object__open_file(str(path).encode(), None)
+        if not self._object:
+            raise OSError(c.get_errno(), f"{path}: {os.strerror(c.get_errno())}")
+        try:
+            check(self._lib.bpf_object__load(self._object), f"load {path.name}")
+        except OSError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Object:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unloads what nothing else holds; twice does no harm."""
+        if self._object:
+            self._lib.bpf_object__close(self._object)
+            self._object = None
+
+    def program(self, name: str) -> int:
+        """The descriptor of a program. KeyError where there is none."""
+        found = self._lib.bpf_object__find_program_by_name(self._object, name.encode())
+        if not found:
+            raise KeyError(name)
+        return check(self._lib.bpf_program__fd(found), name)
+
+    def map_fd(self, name: str) -> int:
+        """The descriptor of a map."""
+        return check(self._lib.bpf_map__fd(self._map(name)), name)
+
+    def map_view(self, name: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        """A mmapable map, or .data and .bss (by those names), as records."""
+        found = self._map(name)
+        value: int = self._lib.bpf_map__value_size(found)
+        entries: int = self._lib.bpf_map__max_entries(found)
+        return view(self.map_fd(name), -(-value // 8) * 8 * entries, dtype)
+
+    def _map(self, name: str) -> int:
+        found: int | None = self._lib.bpf_object__find_map_by_name(self._object, name.encode())
+        if not found:
+            raise KeyError(name)
+        return found
+
+
+class TestRun:
+    """Runs one program on frames: what it returns, and the frame as it leaves. Buffers are made once: 2 us a run."""
+
+    __test__ = False  # for pytest: not a test
+
+    def __init__(self, program_fd: int) -> None:
+        self._run = library().bpf_prog_test_run_opts
+        self._fd = program_fd
+        self._in = c.create_string_buffer(OUT_BYTES)
+        self._out = c.create_string_buffer(OUT_BYTES)
+        self._options = TestRunOpts(sz=c.sizeof(TestRunOpts))
+        self._options.data_in, self._options.data_out = c.addressof(self._in), c.addressof(self._out)
+        self._reference = c.byref(self._options)
+
+    def __call__(self, frame: bytes, *, repeat: int = 1) -> tuple[int, bytes]:
+        """(XDP action, frame); a frame has at least 14 bytes."""
+        options = self._options
+        c.memmove(self._in, frame, len(frame))
+        options.data_size_in, options.data_size_out, options.repeat = len(frame), OUT_BYTES, repeat
+        check(self._run(self._fd, self._reference), "test run")
+        return options.retval, c.string_at(options.data_out, options.data_size_out)
+
+    @property
+    def duration_ns(self) -> int:
+        """Mean of the last call's runs."""
+        duration: int = self._options.duration
+        return duration

@@ -1,0 +1,62 @@
+"""The layouts of dataplane/include/gtm_dataplane.h as numpy dtypes; a test compares them with the object's BTF."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CPUS = 64
+VIP_BUCKETS = 1024
+RINGS = 512
+RING_SLOTS = 65537
+BACKENDS = 4096
+FLOW_BUCKETS = 1 << 17
+VERDICTS_MAX = 16
+
+PROGRAM_GUARD, PROGRAM_DNS, PROGRAM_BALANCE = range(3)
+
+VIP_TRACK = 1
+BACKEND_OUTER6 = 1
+BACKEND_SECOND_CHANCE = 2
+LEARN_NOTHING = 1
+
+VIP = np.dtype(
+    [
+        ("address", "V16"),
+        ("port", ">u2"),
+        ("protocol", "u1"),
+        ("flags", "u1"),
+        ("ring", "<u2"),
+        ("pad", "<u2"),
+        ("spare", "<u8"),
+    ]
+)
+VIP_BUCKET = np.dtype([("vip", VIP, 2)])
+RING = np.dtype([("size", "<u4"), ("generation", "<u4"), ("slot", "<u4", RING_SLOTS + 1)])
+BACKEND = np.dtype(
+    [
+        ("address", "V16"),
+        ("source", "V16"),
+        ("deadline", "<u8"),
+        ("mac", "V6"),
+        ("wrap", "u1"),
+        ("flags", "u1"),
+        ("mtu", "<u2"),
+        ("port", ">u2"),
+        ("pad", "V12"),
+    ]
+)
+FLOW_BUCKET = np.dtype([("flow", "<u8", 8)])
+COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
+COUNTERS = np.dtype([("backend", COUNTER, (CPUS, BACKENDS)), ("verdict", COUNTER, (CPUS, VERDICTS_MAX))])
+SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("pad", "<u4")])
+
+BY_STRUCT = {
+    "gtm_vip": VIP,
+    "gtm_vip_bucket": VIP_BUCKET,
+    "gtm_ring": RING,
+    "gtm_backend": BACKEND,
+    "gtm_flow_bucket": FLOW_BUCKET,
+    "gtm_counter": COUNTER,
+    "gtm_counters": COUNTERS,
+    "gtm_settings": SETTINGS,
+}
