@@ -43,6 +43,7 @@ struct {
 
 /* Plain .data and .bss, one variable each, so that a mapping's first byte is the struct's. */
 struct gtm_settings settings = { .seed = { 0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL } };
+const struct gtm_ring *const ring_layout = 0;         /* for BTF: inner maps are declared by size, and nothing else names it */
 struct gtm_counters counters;                         /* 4 MiB */
 
 /* Counts and returns the XDP action of a verdict. */
