@@ -1,0 +1,63 @@
+"""Random and mutated frames through kernel and model, which share nothing: GTM_DATAPLANE_PACKETS of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from random import Random
+
+from gtm.decide.balance import TCP, UDP, balance
+from tests.dataplane import world as w
+from tests.dataplane.cases import all_cases
+from tests.dataplane.kernel import Kernel, action
+
+PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "20000"))
+SEED = int(os.environ.get("GTM_DATAPLANE_SEED", "1"))
+INTERESTING = (0, 1, 4, 6, 8, 0x11, 0x2C, 0x3A, 0x40, 0x45, 0x7F, 0x80, 0x81, 0x88, 0xFF)
+VIPS = (w.MIXED, w.MOVING, w.TRACKED, w.MOVING_TRACKED, w.GONE, *range(1, 9))
+
+
+def flow(random: Random) -> bytes:
+    """A packet of one of many flows, few enough to meet again, over any VIP, family and number of tags."""
+    family, number = random.choice(w.FAMILIES), random.choice(VIPS)
+    sport, host = random.randrange(1024, 1088), random.randrange(64)
+    source = f"198.51.100.{host}" if family == 4 else f"2001:db8:c::{host:x}"
+    if random.random() < 0.3:
+        payload, protocol = w.udp(sport=sport), UDP
+    else:
+        payload, protocol = w.tcp(sport=sport, flags=random.choice((w.SYN, w.ACK, w.ACK, 0x12, 0x11, 0x04))), TCP
+    ip = w.packet(family, w.vip(family, number), payload, protocol=protocol, source=source, tos=random.randrange(256))
+    return w.frame(ip, tags=random.randrange(3))
+
+
+def mutate(random: Random, frame: bytes) -> bytes:
+    """The frame with some bytes changed, most of them in its headers, or cut, or longer than it says."""
+    changed = bytearray(frame)
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.randrange(min(len(changed), random.choice((40, 90, 1500))))
+        changed[at] = random.choice((random.choice(INTERESTING), random.randrange(256), changed[at] ^ 1 << at % 8))
+    if random.random() < 0.1:
+        del changed[random.randrange(14, len(changed) + 1) :]
+    if random.random() < 0.1:
+        changed += bytes(random.randrange(1, 40))
+    return bytes(changed)
+
+
+def test_random_and_mutated_packets(kernel: Kernel) -> None:
+    random, tables = Random(SEED), w.tables()
+    corpus = [case.frame for case in all_cases()]
+    corpus += [frame for frame in corpus if len(frame) < 200] * 9
+    kernel.forget()
+    before, expected = kernel.verdicts(), Counter(dict.fromkeys(kernel.verdicts(), 0))
+    for number in range(PACKETS):
+        choice = random.random()
+        frame = flow(random) if choice < 0.3 else mutate(random, flow(random) if choice < 0.5 else random.choice(corpus))
+        verdict, left = balance(frame, tables)
+        expected[verdict] += 1
+        assert kernel.run(frame) == (action(verdict), left), f"packet {number}, {verdict.name}: {frame.hex()}"
+    after = kernel.verdicts()
+    assert {verdict: after[verdict] - before[verdict] for verdict in after} == expected
+    learnt = kernel.balancer.flows["flow"]
+    assert {int(bucket): learnt[bucket].tolist() for bucket in learnt.any(axis=1).nonzero()[0]} == {
+        bucket: flows for bucket, flows in tables.flows.items() if any(flows)
+    }
