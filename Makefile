@@ -75,7 +75,7 @@ constraints:  ## resolve every extra anew and pin what came out
 	@{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude gtm | LC_ALL=C sort -f; } > constraints.new
 	@mv constraints.new constraints.txt && rm -rf $(VENV)-constraints
 
-wheel: $(BIN)/python  ## build a wheel into dist/; it holds the reference deployment and its geo database
+wheel: $(BIN)/python bpf  ## build a wheel into dist/; it holds the reference deployment and its geo database
 	@PIP_CONSTRAINT=constraints.txt $(PIP) wheel --quiet --no-deps --wheel-dir dist .
 	@ls dist/gtm-*.whl
 

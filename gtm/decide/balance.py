@@ -325,7 +325,7 @@ def _second(tables: Tables, slot: int, number: int) -> bytes:
 
 def checksum(data: bytes) -> int:
     """The Internet checksum of whole 16-bit words (RFC 1071)."""
-    total = sum(unpack_from(f"!{len(data) // 2}H", data))
+    total: int = sum(unpack_from(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

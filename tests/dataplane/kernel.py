@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from gtm.decide.balance import Tables, Verdict
 from gtm.publish.dataplane import bpf, layout
@@ -25,7 +26,7 @@ class Kernel:
         for number, slots in tables.rings.items():
             self.balancer.set_ring(number, slots, generation=1)
 
-    def __enter__(self) -> Kernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from random import Random
 
+import numpy as np
+
 from gtm.decide.balance import TCP, UDP, balance
 from tests.dataplane import world as w
 from tests.dataplane.cases import all_cases
@@ -51,13 +53,15 @@ def test_random_and_mutated_packets(kernel: Kernel) -> None:
     before, expected = kernel.verdicts(), Counter(dict.fromkeys(kernel.verdicts(), 0))
     for number in range(PACKETS):
         choice = random.random()
-        frame = flow(random) if choice < 0.3 else mutate(random, flow(random) if choice < 0.5 else random.choice(corpus))
+        frame = (
+            flow(random) if choice < 0.3 else mutate(random, flow(random) if choice < 0.5 else random.choice(corpus))
+        )
         verdict, left = balance(frame, tables)
         expected[verdict] += 1
         assert kernel.run(frame) == (action(verdict), left), f"packet {number}, {verdict.name}: {frame.hex()}"
     after = kernel.verdicts()
     assert {verdict: after[verdict] - before[verdict] for verdict in after} == expected
     learnt = kernel.balancer.flows["flow"]
-    assert {int(bucket): learnt[bucket].tolist() for bucket in learnt.any(axis=1).nonzero()[0]} == {
+    assert {int(bucket): learnt[bucket].tolist() for bucket in np.flatnonzero(learnt.any(axis=1))} == {
         bucket: flows for bucket, flows in tables.flows.items() if any(flows)
     }

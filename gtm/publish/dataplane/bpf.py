@@ -12,6 +12,7 @@ from collections import deque
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,12 +100,14 @@ _libc = c.CDLL(None)
 _libc.vsnprintf.argtypes = (c.c_char_p, c.c_size_t, c.c_char_p, c.c_void_p)
 
 
-@Printer
-def _printer(_level: int, template: bytes, arguments: int) -> int:
+def _print(_level: int, template: bytes, arguments: int) -> int:
     line = c.create_string_buffer(1 << 16)
     _libc.vsnprintf(line, len(line), template, arguments)
     said.append(line.value.decode("latin-1"))
     return 0
+
+
+_printer = Printer(_print)
 
 
 def check(result: int, what: str) -> int:
@@ -148,7 +151,7 @@ class Object:
             self.close()
             raise
 
-    def __enter__(self) -> Object:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from struct import unpack
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +35,7 @@ class Balancer:
         self.counters = self.object.map_view(".bss", layout.COUNTERS)[0]
         bpf.set_descriptor(self.object.map_fd("programs"), layout.PROGRAM_BALANCE, self.program)
 
-    def __enter__(self) -> Balancer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -69,14 +70,16 @@ class Balancer:
 def record(backend: Backend) -> np.void:
     """A backend as the program reads it; an expired one's deadline is long over."""
     flags = layout.BACKEND_OUTER6 * backend.outer6 | layout.BACKEND_SECOND_CHANCE * backend.second_chance
-    one = np.zeros(1, layout.BACKEND)[0]
+    one: np.void = np.zeros(1, layout.BACKEND)[0]
     one["address"], one["source"], one["mac"] = backend.address, backend.source, backend.mac
     one["deadline"], one["wrap"], one["flags"] = int(backend.expired), backend.wrap, flags
     one["mtu"], one["port"] = backend.mtu_bytes, backend.port
     return one
 
 
-def place(vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+def place(
+    vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]
+) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """VIPs in the first of their two buckets that has room. Raises Full."""
     table = np.zeros(layout.VIP_BUCKETS, layout.VIP_BUCKET)
     for (address, port, protocol), vip in vips.items():
