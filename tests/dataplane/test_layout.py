@@ -39,6 +39,20 @@ def test_struct(types: list[dict[str, Any]], name: str) -> None:
     }
 
 
+def test_decap_settings(built: Path) -> None:
+    if not shutil.which("bpftool"):
+        pytest.skip("needs bpftool")
+    dump = subprocess.run(
+        ["bpftool", "-j", "btf", "dump", "file", str(built / "decap.bpf.o")], capture_output=True, check=True
+    )
+    (struct,) = [entry for entry in json.loads(dump.stdout)["types"] if entry["name"] == "gtm_decap_settings"]
+    dtype = layout.DECAP_SETTINGS
+    assert struct["size"] == dtype.itemsize
+    offsets = {member["name"]: member["bits_offset"] // 8 for member in struct["members"]}
+    assert {offset for _, offset, *_ in (dtype.fields or {}).values()} == set(offsets.values())
+    assert set(offsets) == set(dtype.names or ())
+
+
 def test_verdicts_and_wraps() -> None:
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
     for enum, prefix in ((Verdict, "GTM_"), (Wrap, "GTM_WRAP_")):

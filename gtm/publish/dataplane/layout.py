@@ -49,6 +49,7 @@ FLOW_BUCKET = np.dtype([("flow", "<u8", 8)])
 COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
 COUNTERS = np.dtype([("backend", COUNTER, (CPUS, BACKENDS)), ("verdict", COUNTER, (CPUS, VERDICTS_MAX))])
 SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("pad", "<u4")])
+DECAP_SETTINGS = np.dtype([("source4", "V4"), ("mask4", "V4"), ("source6", "V8"), ("port", ">u2"), ("pad", "<u2", 3)])
 
 BY_STRUCT = {
     "gtm_vip": VIP,
