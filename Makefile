@@ -24,8 +24,9 @@ netns: $(VENV)/.dev test-packages  ## run the laboratory of network namespaces a
 	@[ "$$(id -u)" = 0 ] || { echo 'make netns makes network namespaces: run it as root'; exit 1; }
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
 
-storm: $(VENV)/.dev  ## a million mutated packets over UDP and TCP against a real worker
+storm: $(VENV)/.dev  ## a million mutated packets against a real worker, and through the packet path and its model
 	@GTM_STORM=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/app/test_storm.py
+	@GTM_DATAPLANE_PACKETS=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/dataplane/test_differential.py
 
 lint: $(VENV)/.dev  ## ruff, formatting, types and import contracts
 	@status=0; \
