@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gtm.model.anycast import Anycast
+from gtm.model.balance import Dataplane
 from gtm.model.check import Check, Composed, Target
 from gtm.model.expectation import Expectation
 from gtm.model.load import LoadSettings
@@ -34,6 +35,7 @@ class Deployment:
     rtt: RttSettings | None = None
     load: LoadSettings | None = None
     anycast: Anycast | None = None
+    dataplane: Dataplane | None = None
 
     def targets(self) -> dict[Target, Check]:
         """Every target that some pool needs, once, with its check; those that composed checks look at, too."""
