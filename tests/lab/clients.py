@@ -1,0 +1,202 @@
+"""A client's load on VIPs, and what became of each flow: keep-alive, large downloads, connections anew, UDP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import Any
+
+from tests.lab.fabric import until
+from tests.lab.network import Host
+from tests.lab.origin import PORT
+
+ANSWER_S = 60.0  # a request that takes longer is broken: TCP repeats a lost packet many times before
+THINK_S = 0.05  # between a client's requests: a load, not a benchmark
+LARGE_BYTES = 4_000_000
+
+
+@dataclass(slots=True)
+class Flow:
+    """A connection, or a UDP socket: how many answers it had, from whom, and what ended it if not its client did."""
+
+    kind: str
+    answers: int = 0
+    backends: Counter[str] = field(default_factory=Counter)
+    broken: str = ""
+    open: bool = True
+
+    @property
+    def backend(self) -> str:
+        """Who answered last."""
+        return next(reversed(self.backends), "")
+
+    def answered(self, name: str) -> None:
+        """One more answer."""
+        self.answers += 1
+        self.backends[name] = self.backends.pop(name, 0) + 1
+
+
+class Load:
+    """Clients of one host, in a thread that lives there. `flows` has all that ever were."""
+
+    def __init__(self, host: Host, vips: Sequence[str]) -> None:
+        self.flows: list[Flow] = []
+        self._host, self._vips = host, vips
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=host.inside, args=(lambda: asyncio.run(self._live()),))
+
+    def start(self, *, kept: int = 0, large: int = 0, anew: int = 0, datagrams: int = 0) -> None:
+        """So many clients more of each kind, over the VIPs in turn."""
+        assert self._loop is not None
+        kinds: tuple[tuple[int, Callable[[str], Coroutine[Any, Any, None]]], ...] = (
+            (kept, self._keep),
+            (large, self._download),
+            (anew, self._renew),
+            (datagrams, self._echo),
+        )
+        for count, kind in kinds:
+            for vip in islice(cycle(self._vips), count):
+                self._loop.call_soon_threadsafe(self._add, kind(vip))
+
+    def of(self, *kinds: str) -> list[Flow]:
+        """The flows of some kinds that are open or broken: not those that their clients ended."""
+        return [flow for flow in list(self.flows) if flow.kind in kinds and (flow.open or flow.broken)]
+
+    def broken(self) -> list[Flow]:
+        """The flows that broke."""
+        return [flow for flow in list(self.flows) if flow.broken]
+
+    def go_on(self, answers: int = 3, *, count: int | None = None) -> None:
+        """Wait until each open flow had some answers more, or broke; or until there are `count` flows with answers."""
+        before = {id(flow): flow.answers for flow in self.of("kept", "large", "udp")}
+
+        def done() -> bool:
+            now = self.of("kept", "large", "udp")
+            if count is not None and sum(flow.answers > 0 for flow in now) < count:
+                return False
+            return all(
+                flow.broken or flow.answers >= before[id(flow)] + (answers if flow.kind != "large" else 1)
+                for flow in now
+                if id(flow) in before
+            )
+
+        until(done, "all flows go on", deadline_s=2 * ANSWER_S)
+
+    def fresh(self, count: int) -> list[Flow]:
+        """The next connections that are made anew and answered, `count` of them; what began before does not count."""
+        start = len(self.flows)
+
+        def found() -> list[Flow]:
+            return [flow for flow in self.flows[start:] if flow.kind == "anew" and (flow.answers or flow.broken)]
+
+        until(lambda: len(found()) >= count, "new connections", deadline_s=3 * ANSWER_S)
+        return found()
+
+    # In the host's thread.
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready.set()
+        await self._stop.wait()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _add(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self, kind: str, vip: str, sizes: Sequence[int], *, once: bool = False) -> None:
+        """A connection that asks until it breaks, or is not to ask again."""
+        flow = Flow(kind)
+        self.flows.append(flow)
+        writer = None
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                reader, writer = await asyncio.open_connection(vip, PORT, limit=1 << 20)
+            for size in cycle(sizes):
+                async with asyncio.timeout(ANSWER_S):
+                    flow.answered(await _get(reader, writer, size))
+                if once:
+                    break
+                await asyncio.sleep(THINK_S)
+        except (OSError, EOFError, TimeoutError) as error:
+            flow.broken = repr(error)
+        finally:
+            flow.open = False
+            if writer is not None:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _keep(self, vip: str) -> None:
+        await self._connected("kept", vip, (1, 2000))
+
+    async def _download(self, vip: str) -> None:
+        await self._connected("large", vip, (LARGE_BYTES,))
+
+    async def _renew(self, vip: str) -> None:
+        while True:
+            await self._connected("anew", vip, (100,), once=True)
+            await asyncio.sleep(THINK_S)
+
+    async def _echo(self, vip: str) -> None:
+        """One datagram in the air: one that is lost ends the flow."""
+        loop = asyncio.get_running_loop()
+        flow = Flow("udp")
+        with socket.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect((vip, PORT))
+            self.flows.append(flow)
+            try:
+                while True:
+                    said = flow.answers.to_bytes(8, "big")
+                    async with asyncio.timeout(ANSWER_S):
+                        await loop.sock_sendall(sock, said)
+                        heard = b""
+                        while heard[:8] != said:
+                            heard = await loop.sock_recv(sock, 64)
+                    flow.answered(heard[8:].decode())
+                    await asyncio.sleep(THINK_S / 10)
+            except (OSError, TimeoutError) as error:
+                flow.broken = repr(error)
+            finally:
+                flow.open = False
+
+
+async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int) -> str:
+    """The backend's name, after all of its answer came."""
+    writer.write(f"GET /{size} HTTP/1.1\r\nhost: vip\r\n\r\n".encode())
+    words = (await reader.readuntil(b"\r\n\r\n")).split()
+    assert int(words[words.index(b"content-length:") + 1]) == size
+    left = size
+    while left:
+        data = await reader.read(left)
+        if not data:
+            raise EOFError
+        left -= len(data)
+    return words[words.index(b"x-backend:") + 1].decode()
+
+
+@contextmanager
+def load(host: Host, vips: Sequence[str]) -> Iterator[Load]:
+    """A load without clients yet; all end with it."""
+    made = Load(host, vips)
+    made._thread.start()
+    made._ready.wait(ANSWER_S)
+    try:
+        yield made
+    finally:
+        assert made._loop is not None
+        made._loop.call_soon_threadsafe(made._stop.set)
+        made._thread.join()

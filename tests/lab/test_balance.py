@@ -1,0 +1,28 @@
+"""The balancers end to end with real connections, in each way that a backend may get its packets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gtm.decide.balance import Verdict
+from tests.lab.balance import BACKENDS, GRE, GUE, IP6, IPIP, L2, SECOND, VIPS, How, rack
+from tests.lab.clients import load
+
+
+@pytest.mark.parametrize(
+    "how", [L2, IPIP, IP6, GRE, GUE, SECOND], ids=["l2", "ipip", "ip6", "gre", "gue", "second-chance"]
+)
+def test_every_backend_serves_both_families(built: Path, how: How) -> None:
+    with rack(built, how) as made, load(made.client, VIPS) as clients:
+        clients.start(kept=24, large=6, anew=4, datagrams=24)
+        clients.go_on(count=54)
+        served = Counter(flow.backend for flow in (*clients.of("kept", "udp"), *clients.fresh(60)))
+        assert clients.broken() == []
+        assert set(served) == set(BACKENDS)
+        assert all(flow.backends.keys() == {flow.backend} for flow in clients.of("udp"))
+        for balancer in made.balancers.values():
+            assert balancer.counters["verdict"]["packets"][:, Verdict.TX_FORWARD].sum() > 0
+        assert made.verdicts(Verdict.TX_TOO_BIG) == 0
