@@ -6,9 +6,13 @@ Every function has its argtypes: ctypes would cut pointers to 32 bits. Errors ar
 from __future__ import annotations
 
 import ctypes as c
+import errno
 import mmap
 import os
+import struct
 from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +85,17 @@ def library() -> c.CDLL:
         ("bpf_map__fd", number, pointer),
         ("bpf_map__value_size", c.c_uint32, pointer),
         ("bpf_map__max_entries", c.c_uint32, pointer),
+        ("bpf_map__key_size", c.c_uint32, pointer),
+        ("bpf_map__type", c.c_uint32, pointer),
+        ("bpf_map__map_flags", c.c_uint32, pointer),
+        ("bpf_map__name", text, pointer),
+        ("bpf_map__reuse_fd", number, pointer, number),
+        ("bpf_object__next_map", pointer, pointer, pointer),
+        ("bpf_map_lookup_elem", number, number, pointer, pointer),
+        ("bpf_map_get_fd_by_id", number, c.c_uint32),
+        ("bpf_obj_get_info_by_fd", number, number, pointer, pointer),
+        ("bpf_link_detach", number, number),
+        ("bpf_xdp_query", number, number, number, pointer),
         ("bpf_map_create", number, c.c_uint32, text, c.c_uint32, c.c_uint32, c.c_uint32, pointer),
         ("bpf_map_update_elem", number, number, pointer, pointer, c.c_uint64),
         ("bpf_prog_test_run_opts", number, number, pointer),
@@ -88,6 +103,7 @@ def library() -> c.CDLL:
         ("bpf_link_update", number, number, number, pointer),
         ("bpf_obj_pin", number, number, text),
         ("bpf_obj_get", number, text),
+        ("bpf_prog_get_fd_by_id", number, c.c_uint32),
         ("libbpf_set_print", pointer, Printer),
     ):
         function = getattr(lib, name)
@@ -131,6 +147,53 @@ def create_array(name: str, *, value_bytes: int, entries: int) -> int:
     return check(library().bpf_map_create(ARRAY, name.encode(), 4, value_bytes, entries, c.byref(options)), name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the kernel made a map as: enum bpf_map_type, sizes in bytes, entries, flags."""
+
+    kind: int
+    key_bytes: int
+    value_bytes: int
+    entries: int
+    flags: int
+
+
+def shape(map_fd: int) -> Shape:
+    """The shape of a map in the kernel (struct bpf_map_info)."""
+    kind, _, key, value, entries, flags = struct.unpack_from("=6I", info(map_fd))
+    return Shape(kind=kind, key_bytes=key, value_bytes=value, entries=entries, flags=flags)
+
+
+def info(fd: int) -> bytes:
+    """What the kernel says of a map, a program or a link: struct bpf_map_info and so on, at most 256 bytes."""
+    buffer, size = c.create_string_buffer(256), c.c_uint32(256)
+    check(library().bpf_obj_get_info_by_fd(fd, buffer, c.byref(size)), "info")
+    return buffer.raw[: size.value]
+
+
+def inner(map_fd: int, index: int) -> int | None:
+    """A new descriptor of the map in a slot of an array of maps; None where it is empty. Needs CAP_SYS_ADMIN."""
+    key, value = c.c_uint32(index), c.c_uint32()
+    if library().bpf_map_lookup_elem(map_fd, c.byref(key), c.byref(value)) < 0:
+        if c.get_errno() == errno.ENOENT:
+            return None
+        raise OSError(c.get_errno(), f"slot {index}: {os.strerror(c.get_errno())}")
+    return check(library().bpf_map_get_fd_by_id(value), f"map {value.value}")
+
+
+def pin(fd: int, path: Path) -> None:
+    """Gives a map, a program or a link a name in a bpffs, so that it outlives this process."""
+    check(library().bpf_obj_pin(fd, str(path).encode()), f"pin {path}")
+
+
+def pinned(path: Path) -> int | None:
+    """A new descriptor of what has a name in a bpffs; None where it has none."""
+    fd: int = library().bpf_obj_get(str(path).encode())
+    if fd < 0 and c.get_errno() == errno.ENOENT:
+        return None
+    return check(fd, f"open {path}")
+
+
 def set_descriptor(map_fd: int, index: int, fd: int) -> None:
     """Puts a program or an inner map into a slot; for an inner map it returns when no program uses the old one."""
     key, value = c.c_uint32(index), c.c_uint32(fd)
@@ -140,12 +203,17 @@ def set_descriptor(map_fd: int, index: int, fd: int) -> None:
 class Object:
     """A loaded object file; closing it gives up its programs and maps unless links or pins hold them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reuse: Callable[[str, Shape], int | None] = lambda _name, _shape: None) -> None:
+        """`reuse` is asked for each map (.data and .bss by these names): the descriptor of one to take, or None."""
         self._lib = library()
         self._object = self._lib.bpf_object__open_file(str(path).encode(), None)
         if not self._object:
             raise OSError(c.get_errno(), f"{path}: {os.strerror(c.get_errno())}")
         try:
+            for name, found in self._maps():
+                fd = reuse(name, self._declared(found))
+                if fd is not None:
+                    check(self._lib.bpf_map__reuse_fd(found, fd), f"reuse {name}")
             check(self._lib.bpf_object__load(self._object), f"load {path.name}")
         except OSError:
             self.close()
@@ -180,6 +248,28 @@ class Object:
         value: int = self._lib.bpf_map__value_size(found)
         entries: int = self._lib.bpf_map__max_entries(found)
         return view(self.map_fd(name), -(-value // 8) * 8 * entries, dtype)
+
+    def maps(self) -> dict[str, int]:
+        """The descriptor of each map by its name; .data, .bss and the like by the section's."""
+        return {name: check(self._lib.bpf_map__fd(found), name) for name, found in self._maps()}
+
+    def _maps(self) -> Iterator[tuple[str, int]]:
+        found: int | None = self._lib.bpf_object__next_map(self._object, None)
+        while found:
+            name: bytes = self._lib.bpf_map__name(found)
+            plain, dot, section = name.decode().partition(".")  # "balance.bss": the object's name, then the section's
+            yield dot + section if dot else plain, found
+            found = self._lib.bpf_object__next_map(self._object, found)
+
+    def _declared(self, found: int) -> Shape:
+        lib = self._lib
+        return Shape(
+            kind=lib.bpf_map__type(found),
+            key_bytes=lib.bpf_map__key_size(found),
+            value_bytes=lib.bpf_map__value_size(found),
+            entries=lib.bpf_map__max_entries(found),
+            flags=lib.bpf_map__map_flags(found),
+        )
 
     def _map(self, name: str) -> int:
         found: int | None = self._lib.bpf_object__find_map_by_name(self._object, name.encode())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import unpack
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gtm.decide.balance import Backend, Vip, mix
 from gtm.publish.dataplane import bpf, layout
@@ -25,8 +25,9 @@ class Full(Exception):
 class Balancer:
     """Loads the object; VIPs, rings and backends are replaced whole, and the flows stay."""
 
-    def __init__(self, path: Path = OBJECT) -> None:
-        self.object = bpf.Object(path)
+    def __init__(self, path: Path = OBJECT, load: Callable[[Path], bpf.Object] = bpf.Object) -> None:
+        """`load` is Pins.load where maps are to outlive this process."""
+        self.object = load(path)
         self.root, self.program = self.object.program("gtm_root"), self.object.program("gtm_balance")
         self.vips = self.object.map_view("vips", layout.VIP_BUCKET)
         self.backends = self.object.map_view("backends", layout.BACKEND)
@@ -56,6 +57,17 @@ class Balancer:
             ring["slot"][: len(values)] = values
             ring["size"], ring["generation"] = len(values), generation
             bpf.set_descriptor(self.object.map_fd("rings"), number, fd)
+        finally:
+            os.close(fd)
+
+    def ring(self, number: int) -> tuple[int, NDArray[np.uint32]] | None:
+        """The generation and the slots of a VIP's table in the kernel; None where it has none. Needs CAP_SYS_ADMIN."""
+        fd = bpf.inner(self.object.map_fd("rings"), number)
+        if fd is None:
+            return None
+        try:
+            ring = bpf.view(fd, layout.RING.itemsize, layout.RING)[0]
+            return int(ring["generation"]), ring["slot"][: int(ring["size"])].copy()
         finally:
             os.close(fd)
 
