@@ -11,6 +11,7 @@ from gtm.config.build.bgp import build_anycast
 from gtm.config.build.bgp_services import Around
 from gtm.config.build.checks import build_checks
 from gtm.config.build.context import Context
+from gtm.config.build.dataplane import build_dataplane
 from gtm.config.build.expectations import build_expectations
 from gtm.config.build.load import build_load
 from gtm.config.build.names import build_names
@@ -35,7 +36,8 @@ CHECKS_FILE = "probes/checks.yaml"
 LOAD_FILE = "probes/load.yaml"
 RTT_FILE = "probes/rtt.yaml"
 ANYCAST_FILE = "bgp/anycast.yaml"
-FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE, RTT_FILE, ANYCAST_FILE)
+DATAPLANE_FILE = "dataplane/services.yaml"
+FILES = (NODE_FILE, REGIONS_FILE, CHECKS_FILE, LOAD_FILE, RTT_FILE, ANYCAST_FILE, DATAPLANE_FILE)
 
 
 def load(folder: Path) -> Deployment:
@@ -80,6 +82,7 @@ def _load(folder: Path) -> Deployment:
         pools_complete=len(faults) == sound,
     )
     anycast = build_anycast(documents[ANYCAST_FILE], around, node)
+    dataplane = build_dataplane(documents[DATAPLANE_FILE], around, node)
     faults.extend(fault for document in documents.values() if document is not None for fault in document.faults)
     if faults:
         raise ConfigErrors(faults)
@@ -94,6 +97,7 @@ def _load(folder: Path) -> Deployment:
         load=measured,
         rtt=rtt,
         anycast=anycast,
+        dataplane=dataplane,
     )
 
 

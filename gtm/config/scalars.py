@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from gtm.model.address import Endpoint, IPAddress
+from gtm.model.address import Endpoint, IPAddress, IPNetwork
 
 SHOWN_MAX = 60  # characters of a wrong value that a message repeats
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%")
+_INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 
 
@@ -116,3 +118,35 @@ def ipv6(value: object) -> IPv6Address:
     if isinstance(found, IPv6Address):
         return found
     raise Unfit(f"{found} is an IPv4 address; it belongs under a", "an IPv6 address")
+
+
+def network(value: object) -> IPNetwork:
+    """A network as ADDRESS/LENGTH without host bits; an address alone is a network of one."""
+    allowed = "an address, or a network such as 198.51.100.0/24 or 2001:db8::/32"
+    if isinstance(value, str) and "%" not in value:
+        try:
+            loose = ip_network(value, strict=False)
+        except ValueError:
+            raise Unfit(f"{shown(value)} is not a network", allowed) from None
+        if "/" not in value or value.partition("/")[2] == str(loose.prefixlen):
+            try:
+                return ip_network(value)
+            except ValueError:
+                raise Unfit(f"{value} has host bits; did you mean {loose}?", allowed) from None
+    raise Unfit(f"{shown(value)} is not a network", allowed)
+
+
+def interface_name(value: object) -> str:
+    """The name of a network interface."""
+    if isinstance(value, str) and _INTERFACE.fullmatch(value):
+        return value
+    raise Unfit(f"{shown(value)} is not an interface", "its name, such as lo")
+
+
+def mac(value: object) -> bytes:
+    """The six octets of a MAC address of one machine (not of a group)."""
+    found = bytes.fromhex(value.replace(":", "")) if isinstance(value, str) and _MAC.fullmatch(value) else b""
+    if found and not found[0] & 1 and any(found):
+        return found
+    hint = "; put quotes around it" if isinstance(value, int | float) else ""
+    raise Unfit(f"{shown(value)} is not a MAC address of a machine{hint}", "one such as 02:00:5e:10:00:01")

@@ -8,6 +8,7 @@ from typing import Any
 from gtm.config.shape.base import Shape
 from gtm.config.shape.bgp import AnycastFile
 from gtm.config.shape.checks import ChecksFile
+from gtm.config.shape.dataplane import DataplaneFile
 from gtm.config.shape.load import LoadFile
 from gtm.config.shape.node import NodeFile
 from gtm.config.shape.regions import RegionsFile
@@ -21,6 +22,7 @@ FILES: dict[str, tuple[str, type[Shape]]] = {
     "load.schema.json": ("probes/load.yaml", LoadFile),
     "rtt.schema.json": ("probes/rtt.yaml", RttFile),
     "anycast.schema.json": ("bgp/anycast.yaml", AnycastFile),
+    "services.schema.json": ("dataplane/services.yaml", DataplaneFile),
     "steering.schema.json": ("zones/NAME.yaml", SteeringFile),
 }
 

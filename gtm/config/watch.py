@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-FOLDERS = ("zones", "geodata", "probes", "bgp")  # with their subfolders: master files may include others
+FOLDERS = ("zones", "geodata", "probes", "bgp", "dataplane")  # with their subfolders: master files may include others
 DEPTH_MAX = 8
 
 
 def watch_signature(folder: Path, also: Iterable[Path] = ()) -> str:
     """A digest that changes when a file that the deployment reads is written, replaced, added, renamed or removed.
 
-    Covers gtm.yaml, zones/, geodata/, probes/ and bgp/, and the paths in `also` (databases or included files
-    elsewhere): of each its name, size, time of change (ns) and inode. Never raises; what cannot be looked at counts as
-    absent. 20,000 zone files take some 0.1 s.
+    Covers gtm.yaml, zones/, geodata/, probes/, bgp/ and dataplane/, and the paths in `also` (databases or included
+    files elsewhere): of each its name, size, time of change (ns) and inode. Never raises; what cannot be looked at
+    counts as absent. 20,000 zone files take some 0.1 s.
     """
     digest = blake2b(digest_size=16)
     for path in (folder / "gtm.yaml", *sorted(also)):

@@ -18,6 +18,8 @@ DRAIN_S = 300.0
 GUE_PORT = 6080  # draft-ietf-intarea-gue
 MTU_BYTES = 1500
 SYNC_PORT = 6081
+SYN_RATE = 100_000  # a second and VIP
+VIP_ENTRIES_MAX = 1024  # half of the kernel's table (GTM_VIP_BUCKETS x 2): two choices then always find room
 
 
 class Wrap(StrEnum):
@@ -161,8 +163,8 @@ class Instance:
 
     `addresses`, at most one of each family, are its own: the source of GUE, and of what it says itself. `sources`, at
     most one of each family, are the networks that other outer headers come from: the last 16 bits vary with the flow,
-    so they are /16 and /112. `ready_file` is what `gtm announce` looks at: there while the instance may attract
-    traffic.
+    so they are /16 and /112 or wider. `ready_file` is what `gtm announce` looks at: there while the instance may
+    attract traffic.
     """
 
     node: str
@@ -272,7 +274,7 @@ class Protection:
     vip_rate: Rate | None = None
     vip_rates: Mapping[str, Rate] = field(default_factory=dict)
     syn_flood: SynFlood = SynFlood.AUTO
-    syn_rate: int = 100_000
+    syn_rate: int = SYN_RATE
     syn_cookies: bool = False
 
 

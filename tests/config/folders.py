@@ -75,6 +75,40 @@ services:
     addresses: 203.0.113.1
 guard: {allowed: [203.0.113.0/24, "2001:db8:61::/48..64"], damping: false}
 """
+DATAPLANE = """\
+secret_file: keys/balance
+services:
+  web:
+    vips: [203.0.113.1, "2001:db8:61::1"]
+    ports: [tcp/80, tcp/443, {port: udp/443, affinity: track, quic: {0: 2}}]
+    check: mail
+    through: vip
+    wrap: gue
+    second_chance: true
+    backends:
+      a1: {address: 10.1.0.11, server_id: "0a01"}
+      a2: {address: 10.1.0.12, server_id: "0a02", weight: 2, wrap: l2, mac: "02:00:00:00:00:12"}
+      b1: {address: "2001:db8:2::11", server_id: "0b01", region: eu-west, wrap: ipip, gateway: two}
+    drain: 2m
+instances:
+  lb1: {region: us-east, interface: eth0, gateways: {one: 10.1.0.1}, address: 10.1.0.2, sync: true}
+  lb2:
+    region: eu-west
+    interface: eth0
+    mode: generic
+    gateways: {one: 10.2.0.1, two: {address: "fe80::1", mac: "02:00:00:00:00:01"}}
+    address: 10.2.0.2
+    source: [172.31.0.0/16, "fd00:31::/112"]
+    mtu: 1600
+    sync: {listen: "10.2.0.2:7000", flush: 20ms}
+    ready_file: state/ready
+protection:
+  allow: 192.0.2.0/24
+  deny: [198.51.100.7, "2001:db8:bad::/48"]
+  rules: {martian: on, source-rate: dry-run}
+  source_rate: {packets: 20000, burst: 40000, prefix4: 32}
+  vip_rates: {web: {packets: 1000000}}
+"""
 STEERING = """\
 pools:
   web:
@@ -102,6 +136,7 @@ GOOD: Mapping[str, str] = {
     "probes/load.yaml": LOAD,
     "probes/rtt.yaml": RTT,
     "bgp/anycast.yaml": ANYCAST,
+    "dataplane/services.yaml": DATAPLANE,
     "zones/lb.example.com.zone": ZONE,
     "zones/lb.example.com.yaml": STEERING,
 }

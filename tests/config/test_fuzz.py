@@ -28,6 +28,7 @@ NAMES = (
     "probes/load.yaml",
     "probes/rtt.yaml",
     "bgp/anycast.yaml",
+    "dataplane/services.yaml",
     "zones/lb.example.com.yaml",
 )
 REFERENCE = {name: (TOP / name).read_text(encoding="utf-8") for name in (*NAMES, "zones/lb.example.com.zone")}

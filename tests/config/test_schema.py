@@ -34,7 +34,7 @@ def test_the_schemas_in_the_documentation_are_current() -> None:
 
 def test_every_kind_of_file_is_tried() -> None:
     # A folder to start from has no file of what few need.
-    absent = {"load.schema.json", "rtt.schema.json", "anycast.schema.json"}
+    absent = {"load.schema.json", "rtt.schema.json", "anycast.schema.json", "services.schema.json"}
     starter = [schema for schema in FILES if schema not in absent]
     assert [schema for schema, _ in yaml_files()] == [*FILES, *starter]
 
@@ -70,6 +70,14 @@ def test_our_own_files_conform(schema: str, path: Path) -> None:
         ("anycast.schema.json", {"services": {"x": {"prefixes": "203.0.113.0/24", "up": {"med": -1}}}}),
         ("anycast.schema.json", {"ladder": [{"hold": "5s"}]}),
         ("anycast.schema.json", {"guard": {"rpki": "on"}}),
+        ("services.schema.json", {"services": {"x": {"vips": "203.0.113.1", "ports": "tcp/80"}}}),
+        ("services.schema.json", {"services": {"x": {"vips": [], "ports": "tcp/80", "backends": {"a": "10.0.0.1"}}}}),
+        ("services.schema.json", {"services": {"x": {"vips": "x", "ports": "sctp/80", "backends": {"a": "x"}}}}),
+        ("services.schema.json", {"instances": {"x": {"region": "x", "interface": "eth0", "mode": "hardware"}}}),
+        ("services.schema.json", {"instances": {"x": {"region": "x"}}}),
+        ("services.schema.json", {"protection": {"rules": {"deny": "yes"}}}),
+        ("services.schema.json", {"protection": {"rules": {"denied": "on"}}}),
+        ("services.schema.json", {"protection": {"vip_rate": {"burst": 1}}}),
         ("steering.schema.json", {"names": {"x": {"answers": 17, "pool": "x"}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": [{"b": "192.0.2.1"}]}}}),
         ("steering.schema.json", {"pools": {"x": {"us-east": []}}}),
@@ -106,7 +114,7 @@ def written(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, list):
-        return f"[{', '.join(default)}]"
+        return f"[{', '.join(map(str, default))}]"
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
@@ -122,11 +130,19 @@ def test_the_reference_has_every_key_with_its_default_and_no_other() -> None:
     assert tables["probes/rtt.yaml"] == schema_keys(SCHEMAS["rtt.schema.json"], skip=())
     anycast = schema_keys(SCHEMAS["anycast.schema.json"], skip=())
     assert tables["bgp/anycast.yaml"] == anycast
+    services = schema_keys(SCHEMAS["services.schema.json"], skip=())
+    assert tables["dataplane/services.yaml"] == services
     assert tables["zones/NAME.yaml"] == schema_keys(SCHEMAS["steering.schema.json"], skip=())
 
 
 def test_the_examples_of_the_reference_are_a_deployment(tmp_path: Path) -> None:
-    probes = ("probes/checks.yaml", "probes/load.yaml", "probes/rtt.yaml", "bgp/anycast.yaml")
+    probes = (
+        "probes/checks.yaml",
+        "probes/load.yaml",
+        "probes/rtt.yaml",
+        "bgp/anycast.yaml",
+        "dataplane/services.yaml",
+    )
     names = ("gtm.yaml", "geodata/regions.yaml", *probes, "zones/lb.example.com.yaml")
     examples = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
     found = load(write(tmp_path, {**dict(zip(names, examples, strict=True)), "zones/lb.example.com.zone": ZONE}))

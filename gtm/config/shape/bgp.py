@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gtm.config import dnsnames
 from gtm.config.communities import U32, allowance, asn, community, prefix
-from gtm.config.scalars import Unfit, ipv4, shown, unicast
+from gtm.config.scalars import Unfit, interface_name, ipv4, shown, unicast
 from gtm.config.shape.base import OneOrList, OrText, Read, Shape
 from gtm.config.shape.durations import DURATION_SCHEMA, between
 from gtm.config.shape.node import Label, Path
@@ -36,7 +36,6 @@ VIEWS = {"frr": "/run/frr", "bird": "/run/bird/bird.ctl"}
 
 _BANDWIDTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([kMGT]?)bit")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
 _FAMILIES = {"ipv4": "ipv4 unicast", "ipv6": "ipv6 unicast"}
 
 ASN_SCHEMA: dict[str, Any] = {
@@ -75,12 +74,6 @@ def _family(value: object) -> str:
     if isinstance(value, str) and value in _FAMILIES:
         return _FAMILIES[value]
     raise Unfit(f"{shown(value)} is not a family", ", ".join(_FAMILIES))
-
-
-def _interface(value: object) -> str:
-    if isinstance(value, str) and _INTERFACE.fullmatch(value):
-        return value
-    raise Unfit(f"{shown(value)} is not an interface", "its name, such as lo")
 
 
 def _hold_time(value: object) -> float:
@@ -381,7 +374,7 @@ class ServiceShape(Shape):
         description="Addresses that are put on the interface while it may be reached, one or a list.",
         json_schema_extra={"default": []},
     )
-    interface: Annotated[str | None, Read(_interface, type="string", minLength=1, maxLength=15)] = Field(
+    interface: Annotated[str | None, Read(interface_name, type="string", minLength=1, maxLength=15)] = Field(
         default=None, description="Where addresses are put; without it lo."
     )
     ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(max_length=100), OneOrList()] = Field(
