@@ -20,9 +20,23 @@ from pathlib import Path
 
 import pytest
 
-from gtm.decide.balance import MAPPED, TCP, UDP, Backend, Vip, Wrap
+from gtm.decide.balance import (
+    MAPPED,
+    SLOT_BACKEND,
+    SLOT_PREVIOUS_SHIFT,
+    SLOT_TRANSITION,
+    TCP,
+    UDP,
+    Backend,
+    Verdict,
+    Vip,
+    Wrap,
+)
 from gtm.publish.dataplane import bpf, layout
+from gtm.publish.dataplane.link import Outcome, attach
 from gtm.publish.dataplane.maps import Balancer
+from gtm.publish.dataplane.pins import Pins
+from tests.dataplane.bpffs import mounted
 from tests.lab.fabric import Fabric, fabric, run
 from tests.lab.network import Host
 
@@ -62,7 +76,7 @@ class Rack:
     how: Mapping[str, How]
     stack: ExitStack
     balancers: dict[str, Balancer] = field(default_factory=dict)
-    links: dict[str, int] = field(default_factory=dict)
+    pins: dict[str, Pins] = field(default_factory=dict)
     macs: dict[str, bytes] = field(default_factory=dict)
     origins: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
@@ -108,6 +122,10 @@ class Rack:
         """Packets with a verdict, by all balancers."""
         return sum(int(one.counters["verdict"]["packets"][:, number].sum()) for one in self.balancers.values())
 
+    def forwarded(self, name: str) -> int:
+        """Packets that a balancer sent to backends."""
+        return int(self.balancers[name].counters["verdict"]["packets"][:, Verdict.TX_FORWARD].sum())
+
     # What happens to machines.
 
     def route(self, *names: str) -> None:
@@ -131,7 +149,20 @@ class Rack:
     def wire(self) -> None:
         """Hosts and links; addresses and routes."""
         switch = self.fabric.host("sw")
-        run("ip", "-n", switch.name, "link", "add", "br0", "mtu", str(MTU_BYTES), "type", "bridge")
+        run(
+            "ip",
+            "-n",
+            switch.name,
+            "link",
+            "add",
+            "br0",
+            "mtu",
+            str(MTU_BYTES),
+            "type",
+            "bridge",
+            "mcast_snooping",
+            "0",
+        )
         run("ip", "-n", switch.name, "link", "set", "br0", "up")
         router = self.fabric.host("r")
         sysctl(router, "net.ipv4.fib_multipath_hash_policy=1", "net.ipv6.fib_multipath_hash_policy=1")
@@ -157,6 +188,7 @@ class Rack:
     def _attach(self, host: Host, port: str, *addresses: tuple[int, int]) -> None:
         switch = self.fabric.hosts["sw"]
         words = ("mtu", str(MTU_BYTES), "netns", switch.name, "type", "veth")
+        sysctl(host, "net.ipv6.conf.default.accept_dad=0")  # neighbours are answered from the first moment on
         run("ip", "link", "add", port, *words, "peer", "name", LINK, "mtu", str(MTU_BYTES), "netns", host.name)
         run("ip", "-n", switch.name, "link", "set", port, "master", "br0", "up")
         for subnet, number in addresses:
@@ -173,10 +205,12 @@ class Rack:
         for name in (*BALANCERS, *BACKENDS):
             self.hold(switch, name, idle.program("gtm_decap"))
             quiet(switch, name)
+        folder = self.stack.enter_context(mounted(self.fabric.folder / "bpf"))
         for name in BALANCERS:
-            balancer = self.balancers[name] = self.stack.enter_context(Balancer(self.built / "balance.bpf.o"))
-            balancer.set_vips({(packed(vip), 80, proto): Vip(ring=0) for vip in VIPS for proto in (TCP, UDP)}, SEED)
-            self.links[name] = self.hold(self.fabric.hosts[name], LINK, balancer.root)
+            self.pins[name] = Pins(folder / name)
+            self.update(name)
+            vips = {(packed(vip), 80, protocol): Vip(ring=0) for vip in VIPS for protocol in (TCP, UDP)}
+            self.balancers[name].set_vips(vips, SEED)
         for name in BACKENDS:
             decap = self.stack.enter_context(bpf.Object(self.built / "decap.bpf.o"))
             settings = decap.map_view(".bss", layout.DECAP_SETTINGS)[0]
@@ -186,9 +220,20 @@ class Rack:
         self.write_backends()
         self.write_slots(shared(tuple(BACKENDS)))
 
+    def update(self, name: str) -> Outcome:
+        """The program of a balancer, loaded anew over the tables that are there, takes its place."""
+        pins, before = self.pins[name], self.balancers.get(name)
+        balancer = Balancer(self.built / "balance.bpf.o", pins.load)
+        self.balancers[name] = self.stack.enter_context(balancer)
+        attached = partial(attach, balancer.root, interface=LINK, mode="native", pin=pins.link(LINK))
+        outcome = self.fabric.hosts[name].inside(attached)
+        if before is not None:
+            before.object.close()
+        return outcome
+
     def hold(self, host: Host, link: str, program: int) -> int:
         """A program at a host's link until the rack is taken down."""
-        fd = host.inside(partial(attach, link, program))
+        fd = host.inside(partial(held, link, program))
         self.stack.callback(os.close, fd)
         return fd
 
@@ -213,7 +258,29 @@ def shared(names: Sequence[str], *, size: int = SLOTS) -> list[int]:
     return [NUMBERS[names[at % len(names)]] for at in range(size)]
 
 
-def attach(link: str, program: int) -> int:
+def moving(slots: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """The table on its way to `wanted`: a slot that changes keeps its oldest owner as the previous one."""
+    return [
+        slot if slot & SLOT_BACKEND == new and slot & SLOT_TRANSITION
+        else new if slot == new
+        else new | SLOT_TRANSITION | (slot >> SLOT_PREVIOUS_SHIFT or slot & SLOT_BACKEND) << SLOT_PREVIOUS_SHIFT
+        for slot, new in zip(slots, wanted, strict=True)
+    ]  # fmt: skip
+
+
+def settled(slots: Sequence[int]) -> list[int]:
+    """The table after a change."""
+    return [slot & SLOT_BACKEND for slot in slots]
+
+
+def without(slots: Sequence[int], name: str) -> list[int]:
+    """The owners of a table's slots if the others share what a backend has."""
+    others = [NUMBERS[other] for other in BACKENDS if other != name]
+    owners = settled(slots)
+    return [others[at % len(others)] if owner == NUMBERS[name] else owner for at, owner in enumerate(owners)]
+
+
+def held(link: str, program: int) -> int:
     """The descriptor of a link that holds a program at a network device of the namespace that this runs in."""
     return bpf.check(bpf.library().bpf_link_create(program, socket.if_nametoindex(link), bpf.XDP, None), link)
 

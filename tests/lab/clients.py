@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from typing import Any
 
 from tests.lab.fabric import until
@@ -18,18 +18,26 @@ from tests.lab.origin import PORT
 
 ANSWER_S = 60.0  # a request that takes longer is broken: TCP repeats a lost packet many times before
 THINK_S = 0.05  # between a client's requests: a load, not a benchmark
+AGAIN_S, LATE_S = 1.0, 30.0  # the next datagram after an unanswered one; the last that may still come
+LASTING = ("kept", "large", "udp")
 LARGE_BYTES = 4_000_000
+WINDOW_BYTES = 1 << 14  # all downloads together fit into the 256 places of a veth's ring: no loss but a balancer's
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flow:
-    """A connection, or a UDP socket: how many answers it had, from whom, and what ended it if not its client did."""
+    """A connection, or a UDP socket: how many answers it had, from whom, and what ended it if not its client did.
+
+    `missing`: datagrams that were not answered, or not yet. `leave`: its client ends it after the next answer.
+    """
 
     kind: str
     answers: int = 0
     backends: Counter[str] = field(default_factory=Counter)
+    missing: set[int] = field(default_factory=set)
     broken: str = ""
     open: bool = True
+    leave: bool = False
 
     @property
     def backend(self) -> str:
@@ -63,8 +71,8 @@ class Load:
             (anew, self._renew),
             (datagrams, self._echo),
         )
-        for count, kind in kinds:
-            for vip in islice(cycle(self._vips), count):
+        for number, kind in kinds:
+            for vip in islice(cycle(self._vips), number):
                 self._loop.call_soon_threadsafe(self._add, kind(vip))
 
     def of(self, *kinds: str) -> list[Flow]:
@@ -75,31 +83,49 @@ class Load:
         """The flows that broke."""
         return [flow for flow in list(self.flows) if flow.broken]
 
+    def answers(self) -> int:
+        """All answers that came."""
+        return sum(flow.answers for flow in list(self.flows))
+
     def go_on(self, answers: int = 3, *, count: int | None = None) -> None:
-        """Wait until each open flow had some answers more, or broke; or until there are `count` flows with answers."""
-        before = {id(flow): flow.answers for flow in self.of("kept", "large", "udp")}
+        """Wait until each open flow had some answers more (a download: one), or ended; or until `count` flows had."""
+        before = {flow: flow.answers + (1 if flow.kind == "large" else answers) for flow in self.of(*LASTING)}
 
         def done() -> bool:
-            now = self.of("kept", "large", "udp")
-            if count is not None and sum(flow.answers > 0 for flow in now) < count:
+            if count is not None and sum(flow.answers >= answers for flow in self.of(*LASTING)) < count:
                 return False
-            return all(
-                flow.broken or flow.answers >= before[id(flow)] + (answers if flow.kind != "large" else 1)
-                for flow in now
-                if id(flow) in before
-            )
+            return all(not flow.open or flow.answers >= wanted for flow, wanted in before.items())
 
         until(done, "all flows go on", deadline_s=2 * ANSWER_S)
 
     def fresh(self, count: int) -> list[Flow]:
-        """The next connections that are made anew and answered, `count` of them; what began before does not count."""
+        """The next connections that are made anew and end, `count` of them; what began before does not count."""
         start = len(self.flows)
 
         def found() -> list[Flow]:
-            return [flow for flow in self.flows[start:] if flow.kind == "anew" and (flow.answers or flow.broken)]
+            return [flow for flow in self.flows[start:] if flow.kind == "anew" and not flow.open]
 
-        until(lambda: len(found()) >= count, "new connections", deadline_s=3 * ANSWER_S)
+        until(lambda: len(found()) >= count, "new connections", deadline_s=2 * ANSWER_S)
         return found()
+
+    def leave(self, backend: str) -> None:
+        """Wait until the clients whose connections are with a backend ended them; they make new ones."""
+        theirs = [flow for flow in self.of("kept", "large") if flow.backend == backend and flow.open]
+        for flow in theirs:
+            flow.leave = True
+        until(lambda: not any(flow.open for flow in theirs), f"{backend} is left", deadline_s=2 * ANSWER_S)
+
+    def unanswered(self) -> int:
+        """Datagrams that were not answered so far."""
+        return sum(len(flow.missing) for flow in self.of("udp"))
+
+    def lost(self) -> int:
+        """Datagrams that were never answered. Whatever is late is awaited, and no more are sent."""
+        flows = self.of("udp")
+        for flow in flows:
+            flow.leave = True
+        until(lambda: not any(flow.open for flow in flows), "the last datagrams", deadline_s=2 * ANSWER_S)
+        return sum(len(flow.missing) for flow in flows)
 
     # In the host's thread.
 
@@ -116,18 +142,18 @@ class Load:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connected(self, kind: str, vip: str, sizes: Sequence[int], *, once: bool = False) -> None:
-        """A connection that asks until it breaks, or is not to ask again."""
+    async def _connected(self, kind: str, vip: str, sizes: Sequence[int], *, once: bool = False) -> bool:
+        """A connection that asks until it breaks, or is to end; whether its client ended it."""
         flow = Flow(kind)
         self.flows.append(flow)
         writer = None
         try:
             async with asyncio.timeout(ANSWER_S):
-                reader, writer = await asyncio.open_connection(vip, PORT, limit=1 << 20)
+                reader, writer = await asyncio.open_connection(sock=await _connection(vip))
             for size in cycle(sizes):
                 async with asyncio.timeout(ANSWER_S):
                     flow.answered(await _get(reader, writer, size))
-                if once:
+                if once or flow.leave:
                     break
                 await asyncio.sleep(THINK_S)
         except (OSError, EOFError, TimeoutError) as error:
@@ -138,12 +164,15 @@ class Load:
                 writer.close()
                 with suppress(OSError):
                     await writer.wait_closed()
+        return not flow.broken
 
     async def _keep(self, vip: str) -> None:
-        await self._connected("kept", vip, (1, 2000))
+        while await self._connected("kept", vip, (1, 2000)):
+            pass
 
     async def _download(self, vip: str) -> None:
-        await self._connected("large", vip, (LARGE_BYTES,))
+        while await self._connected("large", vip, (LARGE_BYTES,)):
+            pass
 
     async def _renew(self, vip: str) -> None:
         while True:
@@ -151,7 +180,7 @@ class Load:
             await asyncio.sleep(THINK_S)
 
     async def _echo(self, vip: str) -> None:
-        """One datagram in the air: one that is lost ends the flow."""
+        """One datagram after the other; when none comes back for a while, the next one is sent all the same."""
         loop = asyncio.get_running_loop()
         flow = Flow("udp")
         with socket.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -159,19 +188,45 @@ class Load:
             sock.connect((vip, PORT))
             self.flows.append(flow)
             try:
-                while True:
-                    said = flow.answers.to_bytes(8, "big")
-                    async with asyncio.timeout(ANSWER_S):
-                        await loop.sock_sendall(sock, said)
-                        heard = b""
-                        while heard[:8] != said:
-                            heard = await loop.sock_recv(sock, 64)
-                    flow.answered(heard[8:].decode())
-                    await asyncio.sleep(THINK_S / 10)
-            except (OSError, TimeoutError) as error:
+                for number in count():
+                    flow.missing.add(number)
+                    await loop.sock_sendall(sock, number.to_bytes(8, "big"))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(AGAIN_S):
+                            while number in flow.missing:
+                                self._heard(flow, await loop.sock_recv(sock, 64))
+                    if flow.leave:
+                        break
+                    await asyncio.sleep(THINK_S / 5)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LATE_S if flow.missing else 0):
+                        while flow.missing:
+                            self._heard(flow, await loop.sock_recv(sock, 64))
+            except OSError as error:
                 flow.broken = repr(error)
             finally:
                 flow.open = False
+
+    @staticmethod
+    def _heard(flow: Flow, data: bytes) -> None:
+        flow.missing.discard(int.from_bytes(data[:8], "big"))
+        flow.answered(data[8:].decode())
+
+
+async def _connection(vip: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
+    # A client that only waits for data finds out that its server is gone.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, int(ANSWER_S))):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (vip, PORT))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int) -> str:
