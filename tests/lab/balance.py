@@ -75,6 +75,7 @@ class Rack:
     built: Path
     how: Mapping[str, How]
     stack: ExitStack
+    mtu_bytes: int = MTU_BYTES
     balancers: dict[str, Balancer] = field(default_factory=dict)
     pins: dict[str, Pins] = field(default_factory=dict)
     macs: dict[str, bytes] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class Rack:
             address=packed(address),
             source=packed(SOURCE6 if how.outer6 else SOURCE4),
             mac=self.macs[name if how.wrap is Wrap.L2 else "r"],
-            mtu_bytes=MTU_BYTES,
+            mtu_bytes=self.mtu_bytes,
             port=GUE_PORT,
             outer6=how.outer6,
             second_chance=how.second_chance,
@@ -157,7 +158,7 @@ class Rack:
             "add",
             "br0",
             "mtu",
-            str(MTU_BYTES),
+            str(self.mtu_bytes),
             "type",
             "bridge",
             "mcast_snooping",
@@ -187,9 +188,9 @@ class Rack:
 
     def _attach(self, host: Host, port: str, *addresses: tuple[int, int]) -> None:
         switch = self.fabric.hosts["sw"]
-        words = ("mtu", str(MTU_BYTES), "netns", switch.name, "type", "veth")
+        words = ("mtu", str(self.mtu_bytes), "netns", switch.name, "type", "veth")
         sysctl(host, "net.ipv6.conf.default.accept_dad=0")  # neighbours are answered from the first moment on
-        run("ip", "link", "add", port, *words, "peer", "name", LINK, "mtu", str(MTU_BYTES), "netns", host.name)
+        run("ip", "link", "add", port, *words, "peer", "name", LINK, "mtu", str(self.mtu_bytes), "netns", host.name)
         run("ip", "-n", switch.name, "link", "set", port, "master", "br0", "up")
         for subnet, number in addresses:
             run("ip", "-n", host.name, "addr", "add", f"10.70.{subnet}.{number}/24", "dev", LINK)
@@ -307,13 +308,13 @@ def quiet(host: Host, link: str) -> None:
 
 
 @contextmanager
-def rack(built: Path, how: Mapping[str, How] | How) -> Iterator[Rack]:
+def rack(built: Path, how: Mapping[str, How] | How, *, mtu_bytes: int = MTU_BYTES) -> Iterator[Rack]:
     """A rack that serves; all of it is gone at the end."""
     if os.geteuid() != 0:
         pytest.skip("needs root: loads BPF programs")
     with fabric() as made, ExitStack() as stack:
         each = dict.fromkeys(BACKENDS, how) if isinstance(how, How) else how
-        one = Rack(fabric=made, built=built, how=each, stack=stack)
+        one = Rack(fabric=made, built=built, how=each, stack=stack, mtu_bytes=mtu_bytes)
         one.wire()
         one.load_programs()
         one.serve()

@@ -19,8 +19,8 @@ from tests.lab.origin import PORT
 ANSWER_S = 60.0  # a request that takes longer is broken: TCP repeats a lost packet many times before
 THINK_S = 0.05  # between a client's requests: a load, not a benchmark
 AGAIN_S, LATE_S = 1.0, 30.0  # the next datagram after an unanswered one; the last that may still come
-LASTING = ("kept", "large", "udp")
-LARGE_BYTES = 4_000_000
+LASTING = ("kept", "large", "upload", "udp")
+LARGE_BYTES, UPLOAD_BYTES = 4_000_000, 300_000
 WINDOW_BYTES = 1 << 14  # all downloads together fit into the 256 places of a veth's ring: no loss but a balancer's
 
 
@@ -62,7 +62,7 @@ class Load:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=host.inside, args=(lambda: asyncio.run(self._live()),))
 
-    def start(self, *, kept: int = 0, large: int = 0, anew: int = 0, datagrams: int = 0) -> None:
+    def start(self, *, kept: int = 0, large: int = 0, anew: int = 0, datagrams: int = 0, uploads: int = 0) -> None:
         """So many clients more of each kind, over the VIPs in turn."""
         assert self._loop is not None
         kinds: tuple[tuple[int, Callable[[str], Coroutine[Any, Any, None]]], ...] = (
@@ -70,6 +70,7 @@ class Load:
             (large, self._download),
             (anew, self._renew),
             (datagrams, self._echo),
+            (uploads, self._upload),
         )
         for number, kind in kinds:
             for vip in islice(cycle(self._vips), number):
@@ -142,7 +143,9 @@ class Load:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connected(self, kind: str, vip: str, sizes: Sequence[int], *, once: bool = False) -> bool:
+    async def _connected(
+        self, kind: str, vip: str, sizes: Sequence[int] = (0,), *, once: bool = False, body: bytes = b""
+    ) -> bool:
         """A connection that asks until it breaks, or is to end; whether its client ended it."""
         flow = Flow(kind)
         self.flows.append(flow)
@@ -152,7 +155,7 @@ class Load:
                 reader, writer = await asyncio.open_connection(sock=await _connection(vip))
             for size in cycle(sizes):
                 async with asyncio.timeout(ANSWER_S):
-                    flow.answered(await _get(reader, writer, size))
+                    flow.answered(await _ask(reader, writer, size, body))
                 if once or flow.leave:
                     break
                 await asyncio.sleep(THINK_S)
@@ -172,6 +175,10 @@ class Load:
 
     async def _download(self, vip: str) -> None:
         while await self._connected("large", vip, (LARGE_BYTES,)):
+            pass
+
+    async def _upload(self, vip: str) -> None:
+        while await self._connected("upload", vip, body=bytes(UPLOAD_BYTES)):
             pass
 
     async def _renew(self, vip: str) -> None:
@@ -229,12 +236,19 @@ async def _connection(vip: str) -> socket.socket:
     return sock
 
 
-async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int) -> str:
-    """The backend's name, after all of its answer came."""
-    writer.write(f"GET /{size} HTTP/1.1\r\nhost: vip\r\n\r\n".encode())
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int, body: bytes) -> str:
+    """The backend's name, after all of its answer came: `size` bytes, or to a body its length."""
+    if body:
+        writer.write(b"POST / HTTP/1.1\r\nhost: vip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    else:
+        writer.write(b"GET /%d HTTP/1.1\r\nhost: vip\r\n\r\n" % size)
     words = (await reader.readuntil(b"\r\n\r\n")).split()
-    assert int(words[words.index(b"content-length:") + 1]) == size
-    left = size
+    left = int(words[words.index(b"content-length:") + 1])
+    if body:
+        assert int(await reader.readexactly(left)) == len(body)
+        left = 0
+    else:
+        assert left == size
     while left:
         data = await reader.read(left)
         if not data:

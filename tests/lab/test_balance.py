@@ -26,3 +26,21 @@ def test_every_backend_serves_both_families(built: Path, how: How) -> None:
         for balancer in made.balancers.values():
             assert balancer.counters["verdict"]["packets"][:, Verdict.TX_FORWARD].sum() > 0
         assert made.verdicts(Verdict.TX_TOO_BIG) == 0
+
+
+def test_the_ways_are_mixed_within_a_vip(built: Path) -> None:
+    with rack(built, {"b1": L2, "b2": IP6, "b3": SECOND}) as made, load(made.client, VIPS) as clients:
+        clients.start(kept=24, uploads=6, datagrams=24)
+        clients.go_on(count=54)
+        assert clients.broken() == []
+        assert {flow.backend for flow in clients.of("kept", "udp")} == set(BACKENDS)
+
+
+@pytest.mark.parametrize("how", [IPIP, IP6, GUE], ids=["ipip", "ip6", "gue"])
+def test_uploads_get_through_where_the_outer_header_does_not_fit(built: Path, how: How) -> None:
+    """The client learns of the smaller way from the balancer alone: no MTU or MSS is configured anywhere."""
+    with rack(built, how, mtu_bytes=1500) as made, load(made.client, VIPS) as clients:
+        clients.start(uploads=12)
+        clients.go_on(2, count=12)
+        assert clients.broken() == []
+        assert made.verdicts(Verdict.TX_TOO_BIG) > 0
