@@ -1,4 +1,4 @@
-"""rtnetlink messages (rtnetlink(7), linux/rtnetlink.h, linux/nexthop.h): routes, next-hop objects and their groups."""
+"""rtnetlink messages (rtnetlink(7), linux/rtnetlink.h, nexthop.h, neighbour.h): routes, next hops, neighbours."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 RTM_NEWLINK, RTM_DELLINK = 16, 17
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE, RTA_VIA, RTA_NH_ID = 1, 4, 5, 6, 9, 15, 18, 30
 NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_OIF, NHA_GATEWAY, NHA_RES_GROUP = 1, 2, 3, 5, 6, 12
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_REACHABLE, NUD_NOARP, NUD_PERMANENT = 0x02, 0x40, 0x80
+NUD_RESOLVED = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
 RES_BUCKETS, RES_IDLE, RES_UNBALANCED = 1, 2, 3
 GROUP_RESILIENT = 1
 NLA_NESTED, NLA_TYPES = 0x8000, 0x3FFF
@@ -28,6 +32,7 @@ RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 RTN_UNICAST, SCOPE_UNIVERSE, TABLE_MAIN = 1, 0, 254
 TICKS = 100  # USER_HZ: timers are in hundredths of a second
 _HEAD, _ROUTE, _HOP = struct.Struct("=IHHII"), struct.Struct("=BBBBBBBBI"), struct.Struct("=BBBBI")
+_NEIGHBOUR = struct.Struct("=BBHiHBB")
 _U16, _U32, _S32 = struct.Struct("=H"), struct.Struct("=I"), struct.Struct("=i")
 _PATH, _MEMBER, _ATTRIBUTE = struct.Struct("=HBBi"), struct.Struct("=IBBH"), struct.Struct("=HH")
 
@@ -50,6 +55,16 @@ class NextHop:
     protocol: int
     hop: Hop | None = None
     group: Group | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """An entry of a link's neighbour table; `mac` None: not resolved. `fresh`: it was heard of lately, or is fixed."""
+
+    address: IPAddress
+    link: int
+    mac: bytes | None
+    fresh: bool
 
 
 def messages(data: bytes) -> Iterator[Message]:
@@ -113,6 +128,29 @@ def read_next_hop(message: Message) -> NextHop:
             raise WireError(f"a next hop: {error}") from error
         return NextHop(number=number, protocol=protocol, hop=hop)
     return NextHop(number=number, protocol=protocol)
+
+
+def read_neighbour(message: Message) -> Neighbour | None:
+    """The entry of an RTM_NEWNEIGH or RTM_DELNEIGH (then without a MAC); None for one of another family."""
+    if len(message.body) < _NEIGHBOUR.size:
+        raise WireError("a neighbour that is too short")
+    family, _, _, link, state, _, _ = _NEIGHBOUR.unpack_from(message.body)
+    found = dict(_attributes(message.body[_NEIGHBOUR.size :]))
+    if family not in {AF_INET, AF_INET6} or NDA_DST not in found:
+        return None
+    try:
+        address = ip_address(found[NDA_DST])
+    except ValueError as error:
+        raise WireError(f"a neighbour: {error}") from error
+    mac = found.get(NDA_LLADDR)
+    known = message.kind == RTM_NEWNEIGH and state & NUD_RESOLVED and mac is not None and len(mac) == 6
+    fresh = bool(state & (NUD_REACHABLE | NUD_NOARP | NUD_PERMANENT))
+    return Neighbour(address=address, link=link, mac=mac if known else None, fresh=fresh)
+
+
+def dump_neighbours(sequence: int) -> bytes:
+    """The question for all neighbours of all links."""
+    return _framed(RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, sequence, _NEIGHBOUR.pack(0, 0, 0, 0, 0, 0, 0))
 
 
 def dump_routes(family: int, protocol: int, sequence: int) -> bytes:

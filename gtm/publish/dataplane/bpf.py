@@ -98,6 +98,7 @@ def library() -> c.CDLL:
         ("bpf_xdp_query", number, number, number, pointer),
         ("bpf_map_create", number, c.c_uint32, text, c.c_uint32, c.c_uint32, c.c_uint32, pointer),
         ("bpf_map_update_elem", number, number, pointer, pointer, c.c_uint64),
+        ("bpf_prog_load", number, c.c_uint32, text, text, text, c.c_size_t, pointer),
         ("bpf_prog_test_run_opts", number, number, pointer),
         ("bpf_link_create", number, number, number, c.c_uint32, pointer),
         ("bpf_link_update", number, number, number, pointer),

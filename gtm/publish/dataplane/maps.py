@@ -42,11 +42,25 @@ class Balancer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.object.close()
 
-    def set_vips(self, vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]) -> None:
-        """Writes VIPs by (address of 16 bytes, port, protocol), and the seed that places them. Raises Full."""
-        placed = place(vips, seed)
+    def set_vips(self, vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]) -> bool:
+        """Brings the VIPs, by (address of 16 bytes, port, protocol), and their seed to these; whether any changed.
+
+        Under the same seed each that stays keeps its place, and is found all the while. Raises Full.
+        """
+        same = tuple(int(word) for word in self.settings["seed"]) == seed
+        wanted = place(vips, seed, self.vips if same else None)
         self.settings["seed"] = seed
-        self.vips[:] = placed
+        changed = np.flatnonzero(self.vips != wanted)
+        for bucket in changed:
+            for there, entry in zip(self.vips[bucket]["vip"], wanted[bucket]["vip"], strict=True):
+                if there["protocol"] and key_of(there) != key_of(entry):
+                    there["protocol"] = 0
+                if not there["protocol"]:  # the protocol last: until then nothing is found here
+                    for name in ("address", "port", "flags", "ring", "pad", "spare", "protocol"):
+                        there[name] = entry[name]
+                elif there != entry:
+                    there["ring"], there["flags"] = entry["ring"], entry["flags"]
+        return bool(len(changed))
 
     def set_ring(self, number: int, slots: ArrayLike, *, generation: int) -> None:
         """Swaps a VIP's Maglev table: a new array is filled, then takes the old one's place at once."""
@@ -78,6 +92,21 @@ class Balancer:
             table[number] = record(backend)
         self.backends[:] = table
 
+    def set_backend(self, number: int, backend: Backend | None, *, deadline: int = 0) -> bool:
+        """Writes one backend, with the jiffies64 at which its drain ends (0: none); whether it was another."""
+        wanted: np.void = np.zeros(1, layout.BACKEND)[0] if backend is None else record(backend)
+        if backend is not None and deadline:
+            wanted["deadline"] = deadline
+        if self.backends[number] == wanted:
+            return False
+        self.backends[number] = wanted
+        return True
+
+
+def key_of(entry: np.void) -> tuple[bytes, int, int]:
+    """(address of 16 bytes, port, protocol) of a VIP's entry."""
+    return entry["address"].tobytes(), int(entry["port"]), int(entry["protocol"])
+
 
 def record(backend: Backend) -> np.void:
     """A backend as the program reads it; an expired one's deadline is long over."""
@@ -90,21 +119,38 @@ def record(backend: Backend) -> np.void:
 
 
 def place(
-    vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]
-) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """VIPs in the first of their two buckets that has room. Raises Full."""
-    table = np.zeros(layout.VIP_BUCKETS, layout.VIP_BUCKET)
-    for (address, port, protocol), vip in vips.items():
-        low, high = unpack("<QQ", address)
-        wire_port = int.from_bytes(port.to_bytes(2, "big"), "little")
-        hashed = mix(mix(mix(seed[0], low), high), protocol << 16 | wire_port)
-        for bucket in (hashed % layout.VIP_BUCKETS, (hashed >> 32) % layout.VIP_BUCKETS):
-            free = [i for i in range(2) if not table[bucket]["vip"][i]["protocol"]]
-            if free:
-                entry = table[bucket]["vip"][free[0]]
-                entry["address"], entry["port"], entry["protocol"] = address, port, protocol
-                entry["ring"], entry["flags"] = vip.ring, layout.VIP_TRACK * vip.track
+    vips: Mapping[tuple[bytes, int, int], Vip],
+    seed: tuple[int, int],
+    standing: NDArray[np.void] | None = None,
+) -> NDArray[np.void]:
+    """VIPs, each where it is in the `standing` table, or in the first of its two buckets that has room. Raises Full."""
+    table: NDArray[np.void] = np.zeros(layout.VIP_BUCKETS, layout.VIP_BUCKET)
+    missing = dict(vips)
+    if standing is not None:
+        for bucket, at in zip(*np.nonzero(standing["vip"]["protocol"]), strict=True):
+            key = key_of(standing["vip"][bucket, at])
+            if key in missing:
+                _write(table["vip"][bucket, at], key, missing.pop(key))
+    for key, vip in missing.items():
+        for bucket in buckets(key, seed):
+            free = np.flatnonzero(table["vip"][bucket]["protocol"] == 0)
+            if len(free):
+                _write(table["vip"][bucket, free[0]], key, vip)
                 break
         else:
             raise Full
     return table
+
+
+def buckets(key: tuple[bytes, int, int], seed: tuple[int, int]) -> tuple[int, int]:
+    """The two buckets that a VIP can be in."""
+    address, port, protocol = key
+    low, high = unpack("<QQ", address)
+    wire_port = int.from_bytes(port.to_bytes(2, "big"), "little")
+    hashed = mix(mix(mix(seed[0], low), high), protocol << 16 | wire_port)
+    return hashed % layout.VIP_BUCKETS, (hashed >> 32) % layout.VIP_BUCKETS
+
+
+def _write(entry: np.void, key: tuple[bytes, int, int], vip: Vip) -> None:
+    entry["address"], entry["port"], entry["protocol"] = key
+    entry["ring"], entry["flags"] = vip.ring, layout.VIP_TRACK * vip.track
