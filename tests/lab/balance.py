@@ -1,7 +1,7 @@
 """A PoP's rack: client - router with ECMP - switch with two balancers and three backends, which answer straight back.
 
-The balancers and the backends have gtm's programs in the kernel, in native mode. Balancers and backends have subnets of
-their own on one switch, so that L2 goes to the backend and all that is wrapped goes by the router.
+The balancers and the backends have gtm's programs in the kernel. Balancers and backends have subnets of their own on one
+switch, so that L2 goes to the backend and all that is wrapped goes by the router.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Rack:
     built: Path
     how: Mapping[str, How]
     stack: ExitStack
-    mtu_bytes: int = MTU_BYTES
+    mtu_bytes: int
+    mode: str
     balancers: dict[str, Balancer] = field(default_factory=dict)
     pins: dict[str, Pins] = field(default_factory=dict)
     macs: dict[str, bytes] = field(default_factory=dict)
@@ -226,11 +227,15 @@ class Rack:
         pins, before = self.pins[name], self.balancers.get(name)
         balancer = Balancer(self.built / "balance.bpf.o", pins.load)
         self.balancers[name] = self.stack.enter_context(balancer)
-        attached = partial(attach, balancer.root, interface=LINK, mode="native", pin=pins.link(LINK))
+        attached = partial(attach, balancer.root, interface=LINK, mode=self.mode, pin=pins.link(LINK))
         outcome = self.fabric.hosts[name].inside(attached)
         if before is not None:
             before.object.close()
         return outcome
+
+    def leave_alone(self, name: str) -> None:
+        """Whoever manages a balancer is gone: only what is pinned is left."""
+        self.balancers.pop(name).object.close()
 
     def hold(self, host: Host, link: str, program: int) -> int:
         """A program at a host's link until the rack is taken down."""
@@ -308,13 +313,15 @@ def quiet(host: Host, link: str) -> None:
 
 
 @contextmanager
-def rack(built: Path, how: Mapping[str, How] | How, *, mtu_bytes: int = MTU_BYTES) -> Iterator[Rack]:
+def rack(
+    built: Path, how: Mapping[str, How] | How, *, mtu_bytes: int = MTU_BYTES, mode: str = "native"
+) -> Iterator[Rack]:
     """A rack that serves; all of it is gone at the end."""
     if os.geteuid() != 0:
         pytest.skip("needs root: loads BPF programs")
     with fabric() as made, ExitStack() as stack:
         each = dict.fromkeys(BACKENDS, how) if isinstance(how, How) else how
-        one = Rack(fabric=made, built=built, how=each, stack=stack, mtu_bytes=mtu_bytes)
+        one = Rack(fabric=made, built=built, how=each, stack=stack, mtu_bytes=mtu_bytes, mode=mode)
         one.wire()
         one.load_programs()
         one.serve()

@@ -11,12 +11,14 @@ from gtm.decide.balance import Verdict
 from tests.lab.balance import BACKENDS, GRE, GUE, IP6, IPIP, L2, SECOND, VIPS, How, rack
 from tests.lab.clients import load
 
+WAYS = {"l2": L2, "ipip": IPIP, "ip6": IP6, "gre": GRE, "gue": GUE, "second-chance": SECOND}
+
 
 @pytest.mark.parametrize(
-    "how", [L2, IPIP, IP6, GRE, GUE, SECOND], ids=["l2", "ipip", "ip6", "gre", "gue", "second-chance"]
+    ("way", "mode"), [*((way, "native") for way in WAYS), *((way, "generic") for way in ("l2", "ipip", "gue"))]
 )
-def test_every_backend_serves_both_families(built: Path, how: How) -> None:
-    with rack(built, how) as made, load(made.client, VIPS) as clients:
+def test_every_backend_serves_both_families(built: Path, way: str, mode: str) -> None:
+    with rack(built, WAYS[way], mode=mode) as made, load(made.client, VIPS) as clients:
         clients.start(kept=24, large=6, anew=4, datagrams=24)
         clients.go_on(count=54)
         served = Counter(flow.backend for flow in (*clients.of("kept", "udp"), *clients.fresh(60)))

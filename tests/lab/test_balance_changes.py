@@ -122,6 +122,31 @@ def test_a_hundred_tables_and_new_programs_lose_nothing(built: Path, capsys: pyt
         assert (ids(clients.broken()), moved, lost) == ([], 0, 0)
 
 
+def test_all_goes_on_while_nobody_manages(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the middle of a change; whoever comes back finds tables, flows and counters as the packets left them."""
+    with loaded(built, IPIP) as (made, clients):
+        made.write_slots(moving(made.slots, without(made.slots, "b2")))
+        clients.go_on()
+        first = {flow: flow.backend for flow in clients.of("kept", "large", "udp")}
+        served = {name: made.forwarded(name) for name in BALANCERS}
+        for name in BALANCERS:
+            made.leave_alone(name)
+        clients.go_on()
+        assert {flow.backend for flow in clients.fresh(60)} == set(BACKENDS) - {"b2"}
+        for name, before in served.items():
+            assert made.update(name) is Outcome.UPDATED
+            assert made.forwarded(name) > before
+            found = made.balancers[name].ring(0)
+            assert found is not None
+            assert (found[0], found[1].tolist()) == (made.generation, made.slots)
+        clients.go_on()
+        moved = sum(flow.backend != backend for flow, backend in first.items())
+        lost = clients.lost()
+        with capsys.disabled():
+            show("nobody manages for a while", clients, moved=moved, datagrams_lost=lost)
+        assert (ids(clients.broken()), moved, lost) == ([], 0, 0)
+
+
 @pytest.mark.parametrize(
     ("how", "changing"),
     [(IPIP, False), (SECOND, False), (SECOND, True), (GUE, True)],
