@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gtm import __version__
-from gtm.cli import announce, deployment, fib, geodata, orders, push, rtt, seeing, serving
+from gtm.cli import announce, balance, deployment, fib, geodata, orders, push, rtt, seeing, serving
 from gtm.cli.command import PROBLEM, REFUSED, USAGE, Parser, UsageError, add_folder, add_json
 from gtm.model.errors import AskedError, ConfigError, ConfigErrors, GtmError, Refused
 
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_json(parser, default=False)
     add_folder(parser, default=Path())
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for group in (deployment, serving, seeing, orders, geodata, rtt, push, announce, fib):
+    for group in (deployment, serving, seeing, orders, geodata, rtt, push, announce, fib, balance):
         group.add_commands(commands)
     return parser
 

@@ -25,6 +25,7 @@ from gtm.app.announce.plan import (
 )
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
+from gtm.app.balance import show as balance_show
 from gtm.app.check import Counts, FailedTest, Fault, Report
 from gtm.app.check_log import Logged
 from gtm.app.explain import Explained, Outcome, RegionStep, Slot
@@ -40,6 +41,7 @@ from gtm.cli.main import build_parser
 from gtm.decide.explain import Candidate, TriedRule
 from gtm.decide.replay import Detection, Score, Setting
 from gtm.model.announcing import AnnouncerReport, NeighbourReport, RouteReport, ServiceReport
+from gtm.model.balance import Gateway
 from gtm.model.chronicle import Run, Transition
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
@@ -54,6 +56,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
+    balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
     ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
