@@ -63,9 +63,34 @@ struct gtm_backend {
 	__u8 pad[12];
 };
 
-struct gtm_flow_bucket { __u64 flow[8]; };    /* tag in bits 16-63, backend in bits 0-15; busy ones move to the front */
+/* A flow: its hash's bits 16-63 in place, GTM_FLOW_CLOSED, its backend in bits 0-14. Its bucket is bits 40-56 of the same
+ * word, so whoever has the word knows its place. Busy ones move to the front. */
+struct gtm_flow_bucket { __u64 flow[8]; };
+#define GTM_FLOW_BACKEND 0x7fffu
+#define GTM_FLOW_CLOSED 0x8000u      /* its client has sent FIN or RST. The backend still owns it: the other half may go on */
+#define GTM_FLOW_TAG_SHIFT 16
+#define GTM_FLOW_BUCKET_SHIFT 40
+
+/* What GTM_TELL_EVENTS puts into the ring buffer `events` whenever a word of the flow table is new or means another thing
+ * than before. An instance with the same seed and tables may put the word into its own table as it is. */
+enum gtm_flow_kind { GTM_FLOW_LEARNT = 1, GTM_FLOW_ENDED };
+
+struct gtm_flow_event {
+	__u64 flow;                  /* the word as it now stands in the table */
+	__u16 ring;                  /* of its VIP */
+	__u8 kind;
+	__u8 pad[5];
+};
+#define GTM_EVENT_BYTES (1u << 22)   /* 4 MiB: 170,000 events that nobody has read yet */
 
 struct gtm_counter { __u64 packets, bytes; };
+
+struct gtm_backend_counter {
+	__u64 packets, bytes;
+	__u64 opened, closed;        /* SYNs; packets with FIN or RST. Repeated ones count again, UDP has none */
+};
+
+struct gtm_event_counter { __u64 told, lost; };       /* lost: the ring buffer was full */
 
 /* Why a packet went where it went. PASS_* goes to the kernel, TX_* back out, DROP_* nowhere. */
 enum gtm_verdict {
@@ -89,8 +114,9 @@ enum gtm_verdict {
 
 /* Read through mmap, without a system call. Packets and bytes of the frame as it came in; for a backend, of its IP. */
 struct gtm_counters {
-	struct gtm_counter backend[GTM_CPUS][GTM_BACKENDS];
+	struct gtm_backend_counter backend[GTM_CPUS][GTM_BACKENDS];
 	struct gtm_counter verdict[GTM_CPUS][GTM_VERDICTS_MAX];
+	struct gtm_event_counter events[GTM_CPUS];
 };
 
 struct gtm_settings {
@@ -99,11 +125,14 @@ struct gtm_settings {
 	__u32 pad;
 };
 #define GTM_LEARN_NOTHING 1u         /* SYN flood: the hash alone decides, the flow table is read but not written */
+#define GTM_TELL_EVENTS 2u
 
 _Static_assert(sizeof(struct gtm_vip) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_vip_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_backend) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_flow_bucket) == 64, "a cache line");
+_Static_assert(sizeof(struct gtm_flow_event) == 16, "no padding");
+_Static_assert(sizeof(struct gtm_backend_counter) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_ring) == 8 + 4 * 65538, "no padding");
 _Static_assert(sizeof(struct gtm_settings) == 24, "no padding");
 _Static_assert(GTM_VERDICTS <= GTM_VERDICTS_MAX, "a counter for each");

@@ -44,10 +44,14 @@ INLINE int decide(struct xdp_md *ctx, struct packet *p)
 	if (p->length > limit)
 		return answer_too_big(ctx, p, limit);
 	__u32 cpu = bpf_get_smp_processor_id() & (GTM_CPUS - 1);
-	struct gtm_counter *counter = &counters.backend[cpu][own & (GTM_BACKENDS - 1)];
+	struct gtm_backend_counter *counter = &counters.backend[cpu][own & (GTM_BACKENDS - 1)];
 
 	counter->packets++;
 	counter->bytes += p->length;
+	if (p->flags & PACKET_SYN)
+		counter->opened++;
+	else if (p->flags & PACKET_END)
+		counter->closed++;
 	return encapsulate(ctx, p, b, hop, hash, p->flags & PACKET_ICMP_ERROR ? GTM_TX_ICMP_ERROR : GTM_TX_FORWARD);
 }
 

@@ -14,69 +14,101 @@ INLINE struct gtm_backend *alive(__u32 number)
 	return b->deadline && bpf_jiffies64() >= b->deadline ? 0 : b;
 }
 
-INLINE __u32 recall(__u64 *flow, __u64 tag)
+/* For the other instances: a flow's word is new or means another thing. Readers are woken when they have read all else. */
+INLINE void tell(__u64 flow, const struct gtm_vip *v, __u32 kind)
 {
-	__u64 known = flow[0];
+	if (!(settings.flags & GTM_TELL_EVENTS))
+		return;
+	struct gtm_event_counter *count = &counters.events[bpf_get_smp_processor_id() & (GTM_CPUS - 1)];
+	struct gtm_flow_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
-	if (known >> 16 == tag)
-		return known & 0xffff;
-#pragma unroll
-	for (int i = 1; i < 8; i++) {
-		known = flow[i];
-		if (known >> 16 == tag) {
-			flow[i] = flow[i - 1];
-			flow[i - 1] = known;
-			return known & 0xffff;
-		}
+	if (!event) {
+		count->lost++;
+		return;
 	}
-	return 0;
+	*event = (struct gtm_flow_event){ .flow = flow, .ring = v->ring, .kind = kind };
+	bpf_ringbuf_submit(event, 0);
+	count->told++;
+}
+
+/* Where the flow is in its bucket; 8: nowhere. */
+INLINE __u32 find_flow(const __u64 *flow, __u64 tag)
+{
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		if (flow[i] >> GTM_FLOW_TAG_SHIFT == tag)
+			return i;
+	return 8;
+}
+
+/* Its backend, 0 for none; a hit moves up one place. */
+INLINE __u32 recall(__u64 *flow, __u64 tag, const struct gtm_vip *v, __u32 ends)
+{
+	__u32 at = find_flow(flow, tag);
+
+	if (at > 7)
+		return 0;
+	__u64 known = flow[at];
+
+	if (ends && !(known & GTM_FLOW_CLOSED)) {
+		known |= GTM_FLOW_CLOSED;
+		flow[at] = known;
+		tell(known, v, GTM_FLOW_ENDED);
+	}
+	if (at) {
+		flow[at] = flow[at - 1];
+		flow[at - 1] = known;
+	}
+	return known & GTM_FLOW_BACKEND;
 }
 
 /* A flow that is there already is set in its place; a new one enters in the middle, so that a flood of SYNs cannot push
  * out the busy half. */
-INLINE void learn(__u64 *flow, __u64 tag, __u32 number)
+INLINE void learn(__u64 *flow, __u64 tag, const struct gtm_vip *v, __u32 number)
 {
-	__u64 entry = tag << 16 | number;
+	__u64 entry = tag << GTM_FLOW_TAG_SHIFT | number;
 
 	if (settings.flags & GTM_LEARN_NOTHING)
 		return;
-#pragma unroll
-	for (int i = 0; i < 8; i++)
-		if (flow[i] >> 16 == tag) {
-			flow[i] = entry;
-			return;
-		}
-	flow[7] = flow[6];
-	flow[6] = flow[5];
-	flow[5] = flow[4];
-	flow[4] = entry;
+	__u32 at = find_flow(flow, tag);
+
+	if (at > 7) {
+		flow[7] = flow[6];
+		flow[6] = flow[5];
+		flow[5] = flow[4];
+		flow[4] = entry;
+	} else if (flow[at] == entry) {
+		return;
+	} else {
+		flow[at] = entry;
+	}
+	tell(entry, v, GTM_FLOW_LEARNT);
 }
 
 INLINE __u32 owner(const struct packet *p, const struct gtm_vip *v, __u32 slot, __u64 hash)
 {
-	__u32 current = slot & GTM_SLOT_BACKEND, previous = slot >> GTM_SLOT_PREVIOUS_SHIFT, known;
+	__u32 current = slot & GTM_SLOT_BACKEND, previous = slot >> GTM_SLOT_PREVIOUS_SHIFT, known = current;
 	__u32 moving = slot & GTM_SLOT_TRANSITION, track = v->flags & GTM_VIP_TRACK;
 
 	if (!moving && !track)
 		return current;
 	if (p->flags & PACKET_FRAGMENT)                   /* one owner by its 3-tuple: nothing to learn */
 		return moving && alive(previous) ? previous : current;
-	__u32 bucket = hash >> 40 & (GTM_FLOW_BUCKETS - 1);
-	__u64 tag = hash >> 16;
+	__u32 bucket = hash >> GTM_FLOW_BUCKET_SHIFT & (GTM_FLOW_BUCKETS - 1);
+	__u64 tag = hash >> GTM_FLOW_TAG_SHIFT;
 	struct gtm_flow_bucket *b = bpf_map_lookup_elem(&flows, &bucket);
 
 	if (!b)
 		return current;
-	if (p->flags & PACKET_SYN) {
-		learn(b->flow, tag, current);
-		return current;
+	if (!(p->flags & PACKET_SYN)) {
+		known = recall(b->flow, tag, v, p->flags & PACKET_END);
+		if (known && alive(known))
+			return known;
+		/* An unknown established flow is the previous owner's. Where all flows are tracked, unknown UDP is a new flow. */
+		known = moving && !(track && p->protocol == IPPROTO_UDP) && alive(previous) ? previous : current;
+		if (p->flags & (PACKET_ICMP_ERROR | PACKET_END))
+			return known;
 	}
-	known = recall(b->flow, tag);
-	if (known && alive(known))
-		return known;
-	/* An unknown established flow is the previous owner's. Where all flows are tracked, unknown UDP is a new flow. */
-	known = moving && !(track && p->protocol == IPPROTO_UDP) && alive(previous) ? previous : current;
-	if (!(p->flags & PACKET_ICMP_ERROR))
-		learn(b->flow, tag, known);
+	learn(b->flow, tag, v, known);
 	return known;
 }

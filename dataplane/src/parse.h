@@ -8,7 +8,7 @@
 #include <bpf/bpf_endian.h>
 #include "tables.h"
 
-enum { PACKET_SYN = 1, PACKET_FRAGMENT = 2, PACKET_ICMP_ERROR = 4, PACKET_ECHO = 8 };
+enum { PACKET_SYN = 1, PACKET_FRAGMENT = 2, PACKET_ICMP_ERROR = 4, PACKET_ECHO = 8, PACKET_END = 16 };
 
 struct packet {
 	__u64 source[2], target[2];  /* of the flow: for an ICMP error, the quoted packet's the other way round */
@@ -29,8 +29,12 @@ INLINE int parse_ports(void *l4, void *end, __u32 room, struct packet *p)
 		if (l4 + 20 > end || room < 20)
 			return GTM_PASS_TRUNCATED;
 		p->ports = *(__u32 *)l4;
-		if ((*(__u8 *)(l4 + 13) & 0x12) == 2)
+		__u8 flags = *(__u8 *)(l4 + 13);
+
+		if ((flags & 0x12) == 2)
 			p->flags |= PACKET_SYN;
+		else if (flags & 0x05)
+			p->flags |= PACKET_END;
 		return PARSED;
 	}
 	if (p->protocol == IPPROTO_UDP) {

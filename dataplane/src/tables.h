@@ -41,10 +41,16 @@ struct {
 	__type(value, __u32);
 } programs SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, GTM_EVENT_BYTES);
+} events SEC(".maps");
+
 /* Plain .data and .bss, one variable each, so that a mapping's first byte is the struct's. */
 struct gtm_settings settings = { .seed = { 0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL } };
 const struct gtm_ring *const ring_layout = 0;         /* for BTF: inner maps are declared by size, and nothing else names it */
-struct gtm_counters counters;                         /* 4 MiB */
+const struct gtm_flow_event *const event_layout = 0;
+struct gtm_counters counters;                         /* 8 MiB */
 
 /* Counts and returns the XDP action of a verdict. */
 INLINE int done(__u32 verdict, __u32 bytes)

@@ -13,6 +13,7 @@ from struct import pack, unpack_from
 
 MAPPED = bytes(10) + b"\xff\xff"  # IPv4 addresses are ::ffff:a.b.c.d, 16 bytes
 SLOT_BACKEND, SLOT_TRANSITION, SLOT_PREVIOUS_SHIFT = 0x7FFF, 0x8000, 16
+FLOW_BACKEND, FLOW_CLOSED = 0x7FFF, 0x8000
 FLOW_BUCKETS = 1 << 17
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 MASK = (1 << 64) - 1
@@ -55,6 +56,7 @@ class Kind(Enum):
     FRAGMENT = 2
     ICMP_ERROR = 3
     ECHO = 4
+    END = 5  # FIN or RST, and no SYN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +84,19 @@ class Vip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """All that the program reads. `flows` is what it learns: bucket -> eight words of tag and backend."""
+    """All that the program reads. `flows` is what it learns: bucket -> eight words of tag and backend.
+
+    `events` is what it tells where it shall: (whether the flow has ended, its word in the table, the VIP's ring).
+    """
 
     seed: tuple[int, int]
     vips: Mapping[tuple[bytes, int, int], Vip]
     rings: Mapping[int, Sequence[int]]
     backends: Mapping[int, Backend]
     learn: bool = True
+    tell: bool = False
     flows: MutableMapping[int, list[int]] = field(default_factory=dict)
+    events: list[tuple[bool, int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +219,11 @@ def _ports(packet: Packet, payload: bytes) -> Packet | Verdict:
     if len(payload) < (20 if packet.protocol == TCP else 8):
         return Verdict.PASS_TRUNCATED
     source, target = unpack_from("!HH", payload)
-    syn = packet.protocol == TCP and payload[13] & 0x12 == 2
-    return replace(packet, source_port=source, target_port=target, kind=Kind.SYN if syn else Kind.DATA)
+    kind = Kind.DATA
+    if packet.protocol == TCP:
+        syn, end = payload[13] & 0x12 == 2, payload[13] & 0x05 != 0
+        kind = Kind.SYN if syn else Kind.END if end else Kind.DATA
+    return replace(packet, source_port=source, target_port=target, kind=kind)
 
 
 def _icmp(packet: Packet, payload: bytes) -> Packet | Verdict:
@@ -276,15 +286,17 @@ def owner(packet: Packet, vip: Vip, slot: int, hashed: int, tables: Tables) -> i
     flows = tables.flows.setdefault(hashed >> 40 & FLOW_BUCKETS - 1, [0] * 8)
     tag = hashed >> 16
     if packet.kind is Kind.SYN:
-        _learn(tables, flows, tag, current)
+        _learn(tables, flows, tag << 16 | current, vip)
         return current
+    if packet.kind is Kind.END:
+        _close(tables, flows, tag, vip)
     known = _recall(flows, tag)
     if known and _alive(tables, known):
         return known
     if vip.track and packet.protocol == UDP:
         follow = current
-    if packet.kind is not Kind.ICMP_ERROR:
-        _learn(tables, flows, tag, follow)
+    if packet.kind is Kind.DATA:
+        _learn(tables, flows, tag << 16 | follow, vip)
     return follow
 
 
@@ -293,18 +305,32 @@ def _recall(flows: list[int], tag: int) -> int:
         if entry >> 16 == tag:
             if i:
                 flows[i - 1], flows[i] = entry, flows[i - 1]
-            return entry & 0xFFFF
+            return entry & FLOW_BACKEND
     return 0
 
 
-def _learn(tables: Tables, flows: list[int], tag: int, number: int) -> None:
-    if not tables.learn:
+def _close(tables: Tables, flows: list[int], tag: int, vip: Vip) -> None:
+    for i, entry in enumerate(flows):
+        if entry >> 16 == tag and not entry & FLOW_CLOSED:
+            flows[i] = entry | FLOW_CLOSED
+            _tell(tables, flows[i], vip, ended=True)
+
+
+def _learn(tables: Tables, flows: list[int], word: int, vip: Vip) -> None:
+    if not tables.learn or word in flows:
         return
     for i, entry in enumerate(flows):
-        if entry >> 16 == tag:
-            flows[i] = tag << 16 | number
-            return
-    flows[4:] = [tag << 16 | number, *flows[4:7]]
+        if entry >> 16 == word >> 16:
+            flows[i] = word
+            break
+    else:
+        flows[4:] = [word, *flows[4:7]]
+    _tell(tables, word, vip, ended=False)
+
+
+def _tell(tables: Tables, word: int, vip: Vip, *, ended: bool) -> None:
+    if tables.tell:
+        tables.events.append((ended, word, vip.ring))
 
 
 def _alive(tables: Tables, number: int) -> Backend | None:

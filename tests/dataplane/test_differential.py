@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 
 from gtm.decide.balance import TCP, UDP, balance
+from gtm.publish.dataplane import layout
 from tests.dataplane import world as w
 from tests.dataplane.cases import all_cases
+from tests.dataplane.events import Events
 from tests.dataplane.kernel import Kernel, action
 
 PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "20000"))
@@ -46,12 +49,18 @@ def mutate(random: Random, frame: bytes) -> bytes:
 
 
 def test_random_and_mutated_packets(kernel: Kernel) -> None:
-    random, tables = Random(SEED), w.tables()
+    random, tables = Random(SEED), replace(w.tables(), tell=True)
     corpus = [case.frame for case in all_cases()]
     corpus += [frame for frame in corpus if len(frame) < 200] * 9
     kernel.forget()
+    kernel.balancer.settings["flags"] = layout.TELL_EVENTS
+    events = Events(kernel.balancer.object.map_fd("events"))
+    events.take()
     before, expected = kernel.verdicts(), Counter(dict.fromkeys(kernel.verdicts(), 0))
     for number in range(PACKETS):
+        if number % 1000 == 0:
+            assert events.take() == tables.events
+            tables.events.clear()
         choice = random.random()
         frame = (
             flow(random) if choice < 0.3 else mutate(random, flow(random) if choice < 0.5 else random.choice(corpus))
@@ -59,6 +68,8 @@ def test_random_and_mutated_packets(kernel: Kernel) -> None:
         verdict, left = balance(frame, tables)
         expected[verdict] += 1
         assert kernel.run(frame) == (action(verdict), left), f"packet {number}, {verdict.name}: {frame.hex()}"
+    with events:
+        assert events.take() == tables.events
     after = kernel.verdicts()
     assert {verdict: after[verdict] - before[verdict] for verdict in after} == expected
     learnt = kernel.balancer.flows["flow"]

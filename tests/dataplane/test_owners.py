@@ -68,6 +68,15 @@ def test_a_known_owner_whose_drain_is_over_loses_its_flows(kernel: Kernel, table
         kernel.balancer.set_backends(tables.backends)
 
 
+def test_opened_and_closed_flows_are_counted(kernel: Kernel, tables: Tables) -> None:
+    before = kernel.balancer.counters["backend"][:, 2].copy()
+    for flags in (w.SYN, w.ACK, w.ACK, 0x11, w.SYN, 0x04):
+        assert owner(kernel, tables, 2, sport=1006, flags=flags) == CURRENT
+    after = kernel.balancer.counters["backend"][:, 2]
+    grown = {name: int((after[name] - before[name]).sum()) for name in ("packets", "opened", "closed")}
+    assert grown == {"packets": 6, "opened": 2, "closed": 2}
+
+
 def test_in_a_flood_nothing_is_learnt(kernel: Kernel, tables: Tables) -> None:
     kernel.forget(learn=False)
     quiet = replace(tables, learn=False)

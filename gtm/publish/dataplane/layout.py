@@ -20,6 +20,13 @@ VIP_TRACK = 1
 BACKEND_OUTER6 = 1
 BACKEND_SECOND_CHANCE = 2
 LEARN_NOTHING = 1
+TELL_EVENTS = 2
+FLOW_BACKEND = 0x7FFF
+FLOW_CLOSED = 0x8000
+FLOW_TAG_SHIFT = 16
+FLOW_BUCKET_SHIFT = 40
+FLOW_LEARNT, FLOW_ENDED = 1, 2
+EVENT_BYTES = 1 << 22
 
 VIP = np.dtype(
     [
@@ -48,8 +55,17 @@ BACKEND = np.dtype(
     ]
 )
 FLOW_BUCKET = np.dtype([("flow", "<u8", 8)])
+FLOW_EVENT = np.dtype([("flow", "<u8"), ("ring", "<u2"), ("kind", "u1"), ("pad", "V5")])
 COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
-COUNTERS = np.dtype([("backend", COUNTER, (CPUS, BACKENDS)), ("verdict", COUNTER, (CPUS, VERDICTS_MAX))])
+BACKEND_COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("opened", "<u8"), ("closed", "<u8")])
+EVENT_COUNTER = np.dtype([("told", "<u8"), ("lost", "<u8")])
+COUNTERS = np.dtype(
+    [
+        ("backend", BACKEND_COUNTER, (CPUS, BACKENDS)),
+        ("verdict", COUNTER, (CPUS, VERDICTS_MAX)),
+        ("events", EVENT_COUNTER, CPUS),
+    ]
+)
 SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("pad", "<u4")])
 DECAP_SETTINGS = np.dtype([("source4", "V4"), ("mask4", "V4"), ("source6", "V8"), ("port", ">u2"), ("pad", "<u2", 3)])
 
@@ -59,12 +75,15 @@ BY_STRUCT = {
     "gtm_ring": RING,
     "gtm_backend": BACKEND,
     "gtm_flow_bucket": FLOW_BUCKET,
+    "gtm_flow_event": FLOW_EVENT,
     "gtm_counter": COUNTER,
+    "gtm_backend_counter": BACKEND_COUNTER,
+    "gtm_event_counter": EVENT_COUNTER,
     "gtm_counters": COUNTERS,
     "gtm_settings": SETTINGS,
 }
 
-MEANING = 1  # raised when a record means something else though its bytes lie where they did
+MEANING = 2  # raised when a record means something else though its bytes lie where they did
 
 
 def digest() -> str:
