@@ -1,7 +1,7 @@
 """A PoP's rack: client - router with ECMP - switch with two balancers and three backends, which answer straight back.
 
-The balancers and the backends have gtm's programs in the kernel. Balancers and backends have subnets of their own on one
-switch, so that L2 goes to the backend and all that is wrapped goes by the router.
+The balancers and the backends have gtm's programs in the kernel, and subnets of their own on one switch: L2 goes right
+to the backend, and all that is wrapped goes by the router.
 """
 
 from __future__ import annotations
