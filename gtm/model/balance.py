@@ -83,8 +83,8 @@ class Backend:
 
     `region` is where it stands: only instances there use it; None: all do. `weight` is its share, 0 for no new flows.
     `second_chance` (GUE over IPv4) carries along who had the slot before. `gateway` names one of the instance's
-    gateways, None the first; L2 needs none: the MAC is `mac`, or the neighbour's at `address`. `mtu_bytes` is the
-    largest outer packet on the way to it, None: the instance's. `server_ids` are its QUIC-LB server IDs.
+    gateways, None the first; for L2, and where the instance has none, the MAC is `mac`, or the neighbour's at
+    `address`. `mtu_bytes` is the largest outer packet on the way to it, None: the instance's. `server_ids`: QUIC-LB.
     """
 
     name: str
@@ -163,8 +163,8 @@ class Instance:
 
     `addresses`, at most one of each family, are its own: the source of GUE, and of what it says itself. `sources`, at
     most one of each family, are the networks that other outer headers come from: the last 16 bits vary with the flow,
-    so they are /16 and /112 or wider. `ready_file` is what `gtm announce` looks at: there while the instance may
-    attract traffic.
+    so they are /16 and /112 or wider. `ready_file` is what `gtm announce` looks at: it says up or down, and
+    is written again and again.
     """
 
     node: str

@@ -1,4 +1,4 @@
-"""`gtm balance show`: which instance, what it balances, what fits; and the secret that instances share."""
+"""`gtm balance show`: which instance, what it balances, and what fits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gtm.app.balance.instance import find_instance, read_secret
 from gtm.cli.main import main
 from gtm.decide.fit import advmss_bytes, overhead_bytes, room_bytes
-from gtm.model.balance import Backend, Instance, Secret, Wrap
-from gtm.model.errors import GtmError
+from gtm.model.balance import Backend, Instance, Wrap
 from tests.balancing import DATAPLANE, write
 
 
@@ -73,29 +71,6 @@ def test_what_cannot_be_shown_is_said(
         (folder / "dataplane/services.yaml").unlink()
     assert main(["balance", "show", *words, "-C", str(folder)]) == code
     assert said in capsys.readouterr().err
-
-
-def test_the_secret_is_read_from_its_file_or_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = find_instance(write(tmp_path))
-    assert read_secret(found.dataplane.secret) == b"0123456789abcdef0123456789abcdef"
-    monkeypatch.setenv("GTM_TRIED", " sixteen octets !\n")
-    assert read_secret(Secret(env="GTM_TRIED")) == b"sixteen octets !"
-
-
-@pytest.mark.parametrize("content", [None, "", "fifteen octets!\n", "x" * 4097])
-def test_what_is_no_secret_is_said_and_not_shown(
-    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "secret"
-    if content is not None:
-        path.write_text(content)
-        monkeypatch.setenv("GTM_TRIED", content)
-    else:
-        monkeypatch.delenv("GTM_TRIED", raising=False)
-    for secret in (Secret(file=str(path)), Secret(env="GTM_TRIED")):
-        with pytest.raises(GtmError) as caught:
-            read_secret(secret)
-        assert not content or content.strip() not in str(caught.value)
 
 
 LB = Instance(node="lb", region="us-east", interface="eth0", mtu_bytes=1500)

@@ -1,18 +1,15 @@
-"""Which instance of a deployment is meant, and the secret that the instances share."""
+"""Which instance of a deployment is meant."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from gtm.config.deployment import DATAPLANE_FILE, load
 from gtm.config.nearby import did_you_mean, listed
-from gtm.model.balance import Dataplane, Instance, Secret
+from gtm.model.balance import Dataplane, Instance
 from gtm.model.deployment import Deployment
 from gtm.model.errors import AskedError, GtmError
-
-SECRET_MIN_BYTES, SECRET_MAX_BYTES = 16, 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +44,3 @@ def instance_of(deployment: Deployment, folder: Path, node: str | None = None) -
         )
     hint = did_you_mean(node, dataplane.instances)
     raise AskedError(f"there is no instance {node}{hint} (instances: {known})", argument="--node")
-
-
-def read_secret(secret: Secret) -> bytes:
-    """The secret, without white space around it: 16 octets or more. Raises GtmError, which never shows it."""
-    if secret.env is not None:
-        where, found = f"the variable {secret.env}", os.environb.get(secret.env.encode())
-        if found is None:
-            raise GtmError(f"{where} is not set; it is to hold the secret of dataplane/services.yaml")
-    else:
-        where = str(secret.file)
-        try:
-            with Path(where).open("rb") as file:
-                found = file.read(SECRET_MAX_BYTES + 1)
-        except OSError as error:
-            raise GtmError(f"{where}: {error.strerror}; it is to hold the secret of dataplane/services.yaml") from error
-    found = found.strip()
-    if not SECRET_MIN_BYTES <= len(found) <= SECRET_MAX_BYTES:
-        raise GtmError(f"{where} holds {len(found)} octets; a secret has {SECRET_MIN_BYTES} to {SECRET_MAX_BYTES}")
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gtm.config.build.bgp_services import Around
-from gtm.config.build.dataplane_protection import build_protection
+from gtm.config.build.dataplane_protection import absolute, build_protection
 from gtm.config.build.dataplane_services import build_balanced
 from gtm.config.build.regions import unknown_region
 from gtm.config.document import Document, Steps
@@ -62,7 +62,7 @@ def _secret(document: Document, found: DataplaneFile, folder: Path) -> Secret:
     elif len(written) > 1:
         document.fault(("secret_env",), "stands beside secret_file", "one of both")
     return Secret(
-        file=None if found.secret_file is None else str(folder / found.secret_file),
+        file=None if found.secret_file is None else absolute(folder, found.secret_file),
         env=found.secret_env,
     )
 
@@ -90,7 +90,7 @@ def _instance(document: Document, name: str, shape: InstanceShape, folder: Path,
         sources=shape.source,
         mtu_bytes=shape.mtu,
         sync=_sync(document, place, shape, shape.sync),
-        ready_file=None if shape.ready_file is None else str(folder / shape.ready_file),
+        ready_file=None if shape.ready_file is None else absolute(folder, shape.ready_file),
     )
 
 
@@ -135,6 +135,9 @@ def _check_reach(document: Document, services: Mapping[str, Service], instances:
             if named is not None and named not in known and document.intact(*place, "gateways"):
                 words = f"{node} has no gateway {named}{did_you_mean(named, known)}"
                 document.fault(_where(document, service, backend, "gateway"), words, listed(known) or "no such key")
+            if backend.mac is not None and backend.wrap is not Wrap.L2 and instance.gateways:
+                words = f"{backend.wrap} goes to a gateway of {node}"
+                document.fault(_where(document, service, backend, "mac"), words, "wrap: l2, or mac of the gateway")
             for key, lacking, allowed in _needs(instance, backend):
                 if lacking and (key, allowed) not in missing and document.intact(*place):
                     missing.add((key, allowed))
@@ -144,12 +147,9 @@ def _check_reach(document: Document, services: Mapping[str, Service], instances:
 def _needs(instance: Instance, backend: Backend) -> Iterator[tuple[str, bool, str]]:
     """What a backend's encapsulation takes of an instance: the key, whether it lacks, what is allowed there."""
     version = backend.address.version
-    if backend.wrap is Wrap.L2:
-        return
-    yield "gateways", not instance.gateways, "at least one next hop: NAME: ADDRESS"
     if backend.wrap is Wrap.GUE:
         yield "address", instance.address(version) is None, f"an IPv{version} address of its own, the source of GUE"
-    else:
+    elif backend.wrap is not Wrap.L2:
         allowed = f"an IPv{version} network, the sources of outer headers, such as {EXAMPLES[version]}"
         yield "source", instance.source(version) is None, allowed
 

@@ -23,8 +23,8 @@ def build_protection(document: Document, found: DataplaneFile, folder: Path) -> 
     return Protection(
         allow=tuple(dict.fromkeys(shape.allow)),
         deny=tuple(dict.fromkeys(shape.deny)),
-        allow_files=tuple(str(folder / each) for each in shape.allow_files),
-        deny_files=tuple(str(folder / each) for each in shape.deny_files),
+        allow_files=tuple(absolute(folder, each) for each in shape.allow_files),
+        deny_files=tuple(absolute(folder, each) for each in shape.deny_files),
         rules=_rules(document, shape),
         amplifiers=tuple(sorted(set(shape.amplifiers))),
         source_rate=None
@@ -38,6 +38,11 @@ def build_protection(document: Document, found: DataplaneFile, folder: Path) -> 
         syn_rate=shape.syn_rate,
         syn_cookies=shape.syn_cookies,
     )
+
+
+def absolute(folder: Path, path: str) -> str:
+    """A path that means the same wherever it is read from: what runs on an instance may change its folder."""
+    return str((folder / path).absolute())
 
 
 def _rate(shape: RateShape) -> Rate:

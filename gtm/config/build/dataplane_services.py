@@ -126,8 +126,6 @@ def _check_way(document: Document, place: Steps, backend: Backend) -> None:
     """What an encapsulation cannot do."""
     if backend.second_chance and backend.wrap is not Wrap.GUE and "second_chance" in document.written(*place):
         document.fault((*place, "second_chance"), f"{backend.wrap} has no room for it", "wrap: gue, or false")
-    if backend.mac is not None and backend.wrap is not Wrap.L2:
-        document.fault((*place, "mac"), f"{backend.wrap} goes to a gateway's", "wrap: l2, or mac of the gateway")
     if backend.wrap is Wrap.L2 and "gateway" in document.written(*place):
         document.fault((*place, "gateway"), "l2 goes straight to the backend", "another wrap, or no such key")
 

@@ -130,7 +130,9 @@ class BackendShape(WayShape):
     address: Address = Field(description="Its address: where outer headers go, or for l2 whose MAC is asked for.")
     region: Label | None = Field(default=None, description="Only instances there use it; without it all do.")
     weight: Weight = Field(default=1, description="Its share of new flows; 0 for none.")
-    mac: Mac = Field(default=None, description="For l2: its MAC; without it the neighbour's at its address.")
+    mac: Mac = Field(
+        default=None, description="For l2, or without gateways: its MAC; without it the neighbour's at its address."
+    )
     server_id: Annotated[tuple[ServerId, ...], Field(max_length=SERVER_IDS_MAX), OneOrList()] = Field(
         default=(),
         description="Its QUIC-LB server IDs in hex, one or a list: one of each length.",
@@ -232,7 +234,7 @@ class InstanceShape(Shape):
         default=None, description="State sync with the other instances of the region."
     )
     ready_file: Path | None = Field(
-        default=None, description="A file that is there while the instance may attract traffic."
+        default=None, description="A file that says whether the instance may attract traffic, written every second."
     )
 
 
