@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gtm.app.announce.moved import MovedAnnouncement, moved_by
 from gtm.app.await_revision import Applied, await_revision, facts_now
+from gtm.app.balance import leaving
 from gtm.app.folders import shared_file, state_folder
 from gtm.app.order_book import ClusterBook, Look, NodeBook, OrderBook
 from gtm.app.question import near
@@ -57,7 +58,7 @@ class Done:
 
     `scope` says for whom it is kept: "node" for this one alone, "cluster" for all that share its etcd. `shadowed`: it
     changes nothing here, since this node has an order of its own for the subject. `announcements` are those that a
-    drain takes down the ladder.
+    drain takes down the ladder, `backends` those of dataplane/services.yaml that take no new flows then.
     """
 
     what: str
@@ -72,6 +73,7 @@ class Done:
     scope: str = NODE
     shadowed: bool = False
     announcements: tuple[MovedAnnouncement, ...] = ()
+    backends: tuple[leaving.LeavingBackend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,7 @@ def give(
         scope=done.scope,
         shadowed=done.shadowed,
         announcements=moved_by(known.deployment, order) if order.action is Action.DRAIN else (),
+        backends=done.leaving,
     )
 
 
@@ -234,8 +237,8 @@ def subject_of(text: str, deployment: Deployment) -> Subject:
 
 def _orderable(subject: Subject, action: Action) -> Subject:
     """The subject, if it can be ordered to do that. Raises AskedError."""
-    if subject.kind == "speaker" and action is not Action.DRAIN:
-        raise AskedError(f"{subject}: a speaker can be drained, not forced", argument="SUBJECT")
+    if subject.kind in ("speaker", "backend") and action is not Action.DRAIN:
+        raise AskedError(f"{subject}: a {subject.kind} can be drained, not forced", argument="SUBJECT")
     return subject
 
 
@@ -257,11 +260,13 @@ def _meant(text: str, known: Iterable[str]) -> tuple[str, ...]:
 
 def subjects(deployment: Deployment) -> dict[str, Subject]:
     """Every subject of a deployment by its text."""
+    balanced = deployment.dataplane.services.values() if deployment.dataplane is not None else ()
     names = (
         *(("region", region) for region in deployment.regions),
         *(("pool", pool) for pool in deployment.pools),
         *(("instance", f"{one.region}/{one.label}") for pool in deployment.pools.values() for one in pool.instances),
         *(("speaker", node) for node in (deployment.anycast.speakers if deployment.anycast is not None else ())),
+        *(("backend", each.key(backend)) for each in balanced for backend in each.backends),
     )
     return {f"{kind}/{name}": Subject(kind=kind, name=name) for kind, name in names}
 
@@ -357,6 +362,7 @@ class _CarriedOut:
     scope: str
     effects: tuple[Effect, ...]
     shadowed: bool
+    leaving: tuple[leaving.LeavingBackend, ...]
     applied: Applied | None = None
 
 
@@ -370,10 +376,12 @@ def _carry_out(
             step = plan(look)
             before, after = books.effective(look.overrides, now_s), books.effective(step.after, now_s)
             effects = tuple(effects_of(known.snapshot(before, now_s), after))
+            backends = leaving.leaving(known.deployment.dataplane, before, after)
             if not force:
                 guard(effects, step.subject)
+                leaving.guard(backends)
             shadowed = books.scope == CLUSTER and any(one.subject == step.subject for one in books.others(now_s))
-            done = _CarriedOut(step=step, scope=books.scope, effects=effects, shadowed=shadowed)
+            done = _CarriedOut(step=step, scope=books.scope, effects=effects, shadowed=shadowed, leaving=backends)
             if dry_run:
                 return done
             facts = facts_now(known.state)

@@ -32,6 +32,11 @@ def _order(done: Done) -> Iterator[str]:
         yield "  changes no answer now"
     yield from columns((effect.pool, *_effect(effect)) for effect in done.effects)
     yield from _announcements(done.announcements)
+    for one in done.backends:
+        keeps = f"it keeps its own for {duration(one.drain_s)}"
+        yield f"  {one.service}/{one.backend} ({one.address}) takes no new flows; {keeps}"
+        for left in one.left:
+            yield f"    in {left.region} new flows go to {', '.join(left.backends) or 'nobody'}"
     if done.applied is not None:
         yield done.applied.text()
 

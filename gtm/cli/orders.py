@@ -9,7 +9,7 @@ import pwd
 from gtm.cli.command import OK, Commands, add_command, say
 from gtm.model import duration
 
-SUBJECTS = "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, or speaker/NODE"
+SUBJECTS = "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, speaker/NODE, or backend/SERVICE/NAME"
 
 
 def add_commands(commands: Commands) -> None:
@@ -18,15 +18,17 @@ def add_commands(commands: Commands) -> None:
         commands,
         "drain",
         run_drain,
-        about="Take traffic away from a region, a pool or an instance. New answers leave it out until `gtm undrain`.",
+        about="Take traffic away from a region, a pool, an instance or a backend. It gets nothing new until `gtm undrain`.",
         examples="""
 gtm drain region/us-east --reason "kernel update" --for 1h
 gtm drain instance/eu-west/192.0.2.21 --reason "disk" --dry-run     only show what would change
 gtm drain pool/lb.example.com/web --reason "moving" --force
 gtm drain speaker/edge1-us-east --reason "new kernel"               what that node announces by BGP, and nothing else
+gtm drain backend/web/a1 --reason "disk"                            no new flows; its own for `drain` of its service
 
-Refused (exit code 3) if a pool that is served now would have no region left; --force overrules that. Announcements
-of a drained region, instance or speaker go down the ladder of bgp/anycast.yaml; the last PoP of a service stays.
+Refused (exit code 3) if a pool that is served now would have no region left, or a balanced service no backend in a
+region; --force overrules that. Announcements of a drained region, instance or speaker go down the ladder of
+bgp/anycast.yaml; the last PoP of a service stays.
 """,
     )
     _order(drain, lasting=True)

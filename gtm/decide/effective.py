@@ -66,5 +66,7 @@ def _concerns(order: Override, region: str, pool: str | None) -> bool:
             return name == pool
         case "region":
             return name == region
-        case _:
+        case "instance":
             return name.startswith(f"{region}/")
+        case _:
+            return False

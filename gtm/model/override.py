@@ -8,9 +8,10 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 SUBJECT_FORMS = (
-    "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, LABEL being an address or a host name, or speaker/NODE"
+    "region/REGION, pool/ZONE/POOL, instance/REGION/LABEL, LABEL being an address or a host name, speaker/NODE, or "
+    "backend/SERVICE/NAME"
 )
-_FORMS = {"region": 1, "pool": 2, "instance": 2, "speaker": 1}
+_FORMS = {"region": 1, "pool": 2, "instance": 2, "speaker": 1, "backend": 2}
 _PART = re.compile(r"[\x21-\x2e\x30-\x7e]{1,255}")  # printable ASCII without spaces and slashes
 
 
@@ -27,8 +28,8 @@ class Subject:
     """What an override is about.
 
     Written `region/REGION`, `pool/ZONE/POOL`, `instance/REGION/LABEL` (LABEL as in Instance.label; it covers that
-    instance in every pool), or `speaker/NODE` (what that node announces by BGP). `kind` is the word before the first
-    slash, `name` the rest.
+    instance in every pool), `speaker/NODE` (what that node announces by BGP), or `backend/SERVICE/NAME` (of
+    dataplane/services.yaml). `kind` is the word before the first slash, `name` the rest.
     """
 
     kind: str

@@ -17,6 +17,7 @@ from gtm.model.override import Subject
     [
         ("region/us-east", "region", "us-east"),
         ("speaker/edge1-us-east", "speaker", "edge1-us-east"),
+        ("backend/web/a1", "backend", "web/a1"),
         ("pool/LB.example.com./web", "pool", "lb.example.com/web"),
         ("pool/lb.example.com/web", "pool", "lb.example.com/web"),
         ("instance/us-east/192.0.2.11", "instance", "us-east/192.0.2.11"),
@@ -33,7 +34,8 @@ def test_subjects(text: str, kind: str, name: str) -> None:
     "text",
     ["", "us-east", "region", "region/", "region/a/b", "Region/a", "pool/web", "pool//web", "pool/./web", "pool/a/b/c",
      "instance/192.0.2.1", "instance/us-east/", "name/www",
-     "speaker", "speaker/", "speaker/a/b", "region/us east", "region/\x1b[2J", "region/ü", "/"],
+     "speaker", "speaker/", "speaker/a/b", "backend/web",
+     "backend//a1", "backend/web/a1/b", "region/us east", "region/\x1b[2J", "region/ü", "/"],
 )  # fmt: skip
 def test_what_is_no_subject_says_what_would_be(text: str) -> None:
     with pytest.raises(ValueError, match="allowed: region/REGION, pool/ZONE/POOL, instance/REGION/LABEL"):
