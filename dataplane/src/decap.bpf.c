@@ -46,7 +46,9 @@ static __always_inline int known(struct xdp_md *ctx, void *at, void *end, int si
 	}
 	if (!socket)
 		return 0;
-	found = socket->state != BPF_TCP_LISTEN;          /* a listener knows no flow; SYN cookies are not asked */
+	found = socket->state != BPF_TCP_LISTEN;          /* a listener knows no flow, unless it gave this one a SYN cookie */
+	if (!found)
+		found = !bpf_tcp_check_syncookie(socket, at, six ? 40 : 20, tcp, 20);
 	bpf_sk_release(socket);
 	return found;
 }
