@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "drain",
         run_drain,
-        about="Take traffic away from a region, a pool, an instance or a backend. It gets nothing new until `gtm undrain`.",
+        about="Take traffic away from a region, pool, instance or backend. It gets nothing new until `gtm undrain`.",
         examples="""
 gtm drain region/us-east --reason "kernel update" --for 1h
 gtm drain instance/eu-west/192.0.2.21 --reason "disk" --dry-run     only show what would change
