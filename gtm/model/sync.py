@@ -7,7 +7,6 @@ from enum import IntEnum
 
 WORD_BYTES = 8
 PAGE_WORDS_MAX = 144  # so that a datagram is 1,232 bytes at most: what IPv6's least MTU has room for
-KIND_SHIFT = 12  # a word's last 16 bits: an event's kind above, a backend's number (below 4096) in the low 12
 
 
 class Kind(IntEnum):
@@ -19,12 +18,12 @@ class Kind(IntEnum):
 
 
 class Section(IntEnum):
-    """What a page's words say. A word is a key of 48 bits above 16 bits that name a backend by the sender's number.
+    """What a page's words say. A word is a key of 48 bits above 16, of which 15 name a backend by the sender's number.
 
-    NAMES: the key is a digest of the backend's name; a list goes on over pages until another section comes. SLOTS: a
-    ring and one of its slots in transition, with the previous backend. FRONT, FLOWS: flows of the table's busy halves
-    and of the rest. EVENTS: flows that are new or closed, in their order. BEGIN, END: of a bulk transfer; END's only
-    word is the number of words between. ASK: for another bulk transfer.
+    NAMES: the key is a digest of the backend's name; a number that was named before is given to another. SLOTS: a ring
+    and one of its slots in transition, with the previous backend. FRONT, FLOWS: flows of the table's busy halves and of
+    the rest, as they stand there. EVENTS: flows that are new, or marked as closed, in their order. BEGIN, END: of a
+    bulk transfer; END's only word is the number of words between. ASK: for another bulk transfer.
     """
 
     NONE = 0
@@ -36,13 +35,6 @@ class Section(IntEnum):
     BEGIN = 6
     END = 7
     ASK = 8
-
-
-class EventKind(IntEnum):
-    """What became of a flow: its backend was chosen, or an end of it was seen."""
-
-    NEW = 0
-    CLOSED = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
