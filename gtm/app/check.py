@@ -19,12 +19,14 @@ from gtm.app.question import Question, name_of
 from gtm.app.scene import Scene, scene_of_bundle
 from gtm.app.whereabouts import parts, whereabouts
 from gtm.config.deployment import load
+from gtm.config.networks import read_networks
 from gtm.config.zones import list_zones
 from gtm.decide.choose import Choice, RType, choose
 from gtm.decide.plan import decide
 from gtm.decide.steer import order_for
 from gtm.geo.database import read_database
 from gtm.geo.overrides import read_overrides
+from gtm.model.deployment import Deployment
 from gtm.model.errors import AskedError, ConfigError, ConfigErrors, GtmError
 from gtm.model.expectation import Expectation
 from gtm.model.health import Health, Judgement
@@ -63,7 +65,10 @@ class FailedTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much there is of everything; `speakers` and `services` are those of bgp/anycast.yaml."""
+    """How much there is of everything; `speakers` and `services` are those of bgp/anycast.yaml.
+
+    `balanced` are the services of dataplane/services.yaml, `backends` theirs.
+    """
 
     zones: int
     names: int
@@ -74,6 +79,8 @@ class Counts:
     classes: int
     speakers: int
     services: int
+    balanced: int
+    backends: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,8 @@ def check(folder: Path) -> Report:
         return _faulty(folder, error.errors)
     except ConfigError as error:
         return _faulty(folder, (error,))
+    if faults := tuple(_listed(bundle.deployment)):
+        return _faulty(folder, faults)
     scene = all_up(scene_of_bundle(bundle, cache))
     failed = tuple(failed_tests(scene, bundle.deployment.expectations))
     return Report(
@@ -118,6 +127,7 @@ def check_document(report: Report) -> dict[str, object]:
 
 def _counts(bundle: Bundle) -> Counts:
     deployment = bundle.deployment
+    balanced = () if deployment.dataplane is None else tuple(deployment.dataplane.services.values())
     return Counts(
         zones=len(deployment.zone_files),
         names=len(deployment.names),
@@ -128,6 +138,8 @@ def _counts(bundle: Bundle) -> Counts:
         classes=len(bundle.classes.loci),
         speakers=0 if deployment.anycast is None else len(deployment.anycast.speakers),
         services=0 if deployment.anycast is None else len(deployment.anycast.services),
+        balanced=len(balanced),
+        backends=sum(len(service.backends) for service in balanced),
     )
 
 
@@ -152,11 +164,21 @@ def _others(folder: Path) -> Iterator[ConfigError]:
     yield from _errors(lambda: load_zones(zones, folder=str(folder)))
     yield from _errors(lambda: read_overrides(folder / "geodata" / "overrides.csv"))
     try:
-        databases = [folder / name for name in load(folder).node.geo]
+        deployment = load(folder)
+        yield from _listed(deployment)
+        databases = [folder / name for name in deployment.node.geo]
     except GtmError:
         databases = sorted((folder / "geodata").glob("[!.]*.mmdb"))
     for path in databases:
         yield from _errors(partial(read_database, path))
+
+
+def _listed(deployment: Deployment) -> Iterator[ConfigError]:
+    """Faults of the lists that dataplane/services.yaml names: what balances reads them, and nothing else does."""
+    if deployment.dataplane is not None:
+        protection = deployment.dataplane.protection
+        for name in dict.fromkeys((*protection.allow_files, *protection.deny_files)):
+            yield from _errors(partial(read_networks, Path(name)))
 
 
 def _errors(attempt: Callable[[], object]) -> tuple[ConfigError, ...]:

@@ -41,6 +41,7 @@ def _test(test: FailedTest) -> Iterator[str]:
 def counts_text(counts: Counts) -> str:
     """How much there is, in one line."""
     announced = ((counts.speakers, "speaker"), (counts.services, "announced service")) if counts.services else ()
+    balanced = ((counts.balanced, "balanced service"), (counts.backends, "backend")) if counts.balanced else ()
     parts = (
         (counts.zones, "zone"),
         (counts.names, "steered name"),
@@ -49,6 +50,7 @@ def counts_text(counts: Counts) -> str:
         (counts.targets, "target"),
         (counts.classes, "class of clients", "classes of clients"),
         *announced,
+        *balanced,
     )
     return ", ".join(
         f"{number} {words[0] if number == 1 else words[-1] + 's' * (len(words) == 1)}" for number, *words in parts

@@ -90,3 +90,18 @@ def test_what_fits(wrap: Wrap, address: str, second_chance: bool, overhead: int)
     assert room_bytes(backend, LB) == 1500 - overhead
     assert advmss_bytes(1500 - overhead, 4) == 1460 - overhead
     assert advmss_bytes(1500 - overhead, 6) == 1440 - overhead
+
+
+def test_check_counts_what_is_balanced_and_reads_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path, f"{DATAPLANE}protection: {{deny_files: [lists/deny, lists/more]}}\n")
+    (folder / "lists").mkdir()
+    (folder / "lists/deny").write_text("198.51.100.0/24\nexample.com\n")
+    assert main(["check", "-C", str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert "lists/deny:2: 'example.com' is not a network (allowed: an address, or a network" in said
+    assert "lists/more: there is no such file (allowed: one network a line)" in said
+    assert "2 errors; tests were not run" in said
+    for name in ("deny", "more"):
+        (folder / "lists" / name).write_text("198.51.100.0/24\n")
+    assert main(["check", "-C", str(folder)]) == 0
+    assert "2 balanced services, 4 backends" in capsys.readouterr().out
