@@ -12,6 +12,7 @@
 #define GTM_RING_SLOTS 65537u        /* the largest table; a VIP may use a smaller prime */
 #define GTM_BACKENDS 4096u           /* x 64 B = 256 KiB; number 0 is "none" */
 #define GTM_FLOW_BUCKETS (1u << 17)  /* x 64 B = 8 MiB, 8 flows each: 1 M flows of slots in transition */
+#define GTM_FLOODS 1024u             /* x 8 B = 8 KiB */
 
 /* Tail-call slots of the root program, in their order. An empty slot is stepped over. */
 enum gtm_program { GTM_PROGRAM_GUARD, GTM_PROGRAM_DNS, GTM_PROGRAM_BALANCE, GTM_PROGRAMS };

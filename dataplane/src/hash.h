@@ -3,12 +3,6 @@
 #pragma once
 #include "parse.h"
 
-INLINE __u64 mix(__u64 hash, __u64 word)
-{
-	hash = (hash ^ word) * 0xff51afd7ed558ccdULL;
-	return hash ^ hash >> 32;
-}
-
 INLINE __u64 hash_flow(const struct packet *p)
 {
 	__u64 hash = mix(settings.seed[0], p->source[1]);

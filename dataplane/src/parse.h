@@ -20,8 +20,6 @@ struct packet {
 
 #define PARSED -1
 
-INLINE __u64 mapped(__u32 address) { return 0xffff0000ULL | (__u64)address << 32; }
-
 /* `l4` and what follows belong to the packet for `room` bytes. */
 INLINE int parse_ports(void *l4, void *end, __u32 room, struct packet *p)
 {

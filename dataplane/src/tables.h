@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* The maps. All but the program slots and the outer ring map are mmapable arrays: gtm writes them without system calls. */
 #pragma once
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-#include "gtm_dataplane.h"
-
-#define INLINE static __always_inline
-#define GTM_TABLE(name, type_of, entries) \
-	struct { \
-		__uint(type, BPF_MAP_TYPE_ARRAY); \
-		__uint(map_flags, BPF_F_MMAPABLE); \
-		__uint(max_entries, entries); \
-		__type(key, __u32); \
-		__type(value, type_of); \
-	} name SEC(".maps")
+#include "shared.h"
 
 GTM_TABLE(vips, struct gtm_vip_bucket, GTM_VIP_BUCKETS);
 GTM_TABLE(backends, struct gtm_backend, GTM_BACKENDS);
@@ -33,13 +21,6 @@ struct {
 	__type(key, __u32);
 	__array(values, struct ring_map);
 } rings SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, GTM_PROGRAMS);
-	__type(key, __u32);
-	__type(value, __u32);
-} programs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -21,8 +21,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-ARRAY = 2
-MMAPABLE = 1 << 10
+ARRAY, LPM_TRIE = 2, 11
+NO_PREALLOC, MMAPABLE = 1, 1 << 10
 XDP = 37  # enum bpf_attach_type
 OUT_BYTES = 4096
 said: deque[str] = deque(maxlen=6)
@@ -98,6 +98,8 @@ def library() -> c.CDLL:
         ("bpf_xdp_query", number, number, number, pointer),
         ("bpf_map_create", number, c.c_uint32, text, c.c_uint32, c.c_uint32, c.c_uint32, pointer),
         ("bpf_map_update_elem", number, number, pointer, pointer, c.c_uint64),
+        ("bpf_map_update_batch", number, number, pointer, pointer, pointer, pointer),
+        ("bpf_map_delete_elem", number, number, pointer),
         ("bpf_prog_load", number, c.c_uint32, text, text, text, c.c_size_t, pointer),
         ("bpf_prog_test_run_opts", number, number, pointer),
         ("bpf_link_create", number, number, number, c.c_uint32, pointer),
@@ -146,6 +148,22 @@ def create_array(name: str, *, value_bytes: int, entries: int) -> int:
     """The descriptor of a new mmapable array."""
     options = MapCreateOpts(sz=c.sizeof(MapCreateOpts), map_flags=MMAPABLE)
     return check(library().bpf_map_create(ARRAY, name.encode(), 4, value_bytes, entries, c.byref(options)), name)
+
+
+def create_trie(name: str, keys: NDArray[np.void], values: NDArray[np.uint32]) -> int:
+    """The descriptor of a new LPM trie of these keys (struct bpf_lpm_trie_key) and values."""
+    options = MapCreateOpts(sz=c.sizeof(MapCreateOpts), map_flags=NO_PREALLOC)
+    entries = c.c_uint32(len(keys))
+    made = library().bpf_map_create(LPM_TRIE, name.encode(), keys.itemsize, 4, max(1, len(keys)), c.byref(options))
+    fd = check(made, name)
+    if len(keys):
+        try:
+            filled = library().bpf_map_update_batch(fd, keys.ctypes.data, values.ctypes.data, c.byref(entries), None)
+            check(filled, f"fill {name}")
+        except OSError:
+            os.close(fd)
+            raise
+    return fd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +217,12 @@ def set_descriptor(map_fd: int, index: int, fd: int) -> None:
     """Puts a program or an inner map into a slot; for an inner map it returns when no program uses the old one."""
     key, value = c.c_uint32(index), c.c_uint32(fd)
     check(library().bpf_map_update_elem(map_fd, c.byref(key), c.byref(value), 0), f"slot {index}")
+
+
+def clear_descriptor(map_fd: int, index: int) -> None:
+    """Empties a slot, which may be empty already."""
+    if library().bpf_map_delete_elem(map_fd, c.byref(c.c_uint32(index))) < 0 and c.get_errno() != errno.ENOENT:
+        raise OSError(c.get_errno(), f"slot {index}: {os.strerror(c.get_errno())}")
 
 
 class Object:

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Allow and deny lists: two bits for a network of 24 bits, 4 MiB a family; what is longer is in a trie behind them. */
+#pragma once
+#include "guard.h"
+
+INLINE __u32 further4(__u32 generation, const struct seen *s)
+{
+	struct { __u32 length, address; } key = { 32, s->source[1] >> 32 };
+	void *trie = bpf_map_lookup_elem(&guard_longer4, &generation);
+	__u32 *found = trie ? bpf_map_lookup_elem(trie, &key) : 0;
+
+	return found ? *found : GTM_GUARD_UNLISTED;
+}
+
+INLINE __u32 further6(__u32 generation, const struct seen *s)
+{
+	struct { __u32 length, address[4]; } key = { 128, {
+		s->source[0], s->source[0] >> 32, s->source[1], s->source[1] >> 32 } };
+	void *trie = bpf_map_lookup_elem(&guard_longer6, &generation);
+	__u32 *found = trie ? bpf_map_lookup_elem(trie, &key) : 0;
+
+	return found ? *found : GTM_GUARD_UNLISTED;
+}
+
+/* GTM_GUARD_UNLISTED, _DENIED or _LISTED_ALLOWED. */
+INLINE __u32 classify(const struct seen *s)
+{
+	if (!(guard_settings.flags & (s->six ? GTM_GUARD_LISTS6 : GTM_GUARD_LISTS4)))
+		return GTM_GUARD_UNLISTED;
+	__u32 generation = *(volatile __u32 *)&guard_settings.generation & 1;
+	__u32 top = bpf_ntohl(s->six ? s->source[0] : s->source[1] >> 32) >> 8;
+	__u32 number = generation << 7 | (s->six ? 64 : 0) | top >> 18;
+	struct gtm_guard_page *page = bpf_map_lookup_elem(&guard_pages, &number);
+
+	if (!page)
+		return GTM_GUARD_UNLISTED;
+	__u32 class = page->word[top >> 5 & 8191] >> ((top & 31) << 1) & 3;
+
+	if (class != GTM_GUARD_FURTHER)
+		return class;
+	return s->six ? further6(generation, s) : further4(generation, s);
+}

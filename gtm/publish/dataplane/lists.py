@@ -1,0 +1,86 @@
+"""Allow and deny lists as the guard reads them: two bits for a network of 24 bits, and a trie of what is longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gtm.model.address import IPNetwork
+from gtm.publish.dataplane import guard_layout as layout
+
+TOP_BITS = 24
+Classes = dict[tuple[int, int], int]  # class by network: its first bits, and how many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """One family's lists: 2^24 classes of two bits in 64 pages; keys and values of the trie of longer networks."""
+
+    pages: NDArray[np.void]
+    keys: NDArray[np.void]
+    values: NDArray[np.uint32]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is listed."""
+        return not len(self.keys) and not self.pages["word"].any()
+
+
+def compile4(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
+    """The lists of IPv4; networks of the other family are left out. Where both name a source, it is allowed."""
+    classes = _classes(
+        collapse_addresses(each for each in allow if isinstance(each, IPv4Network)),
+        collapse_addresses(each for each in deny if isinstance(each, IPv4Network)),
+    )
+    return _compile(classes, 32, layout.TRIE4)
+
+
+def compile6(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
+    """The lists of IPv6; networks of the other family are left out. Where both name a source, it is allowed."""
+    classes = _classes(
+        collapse_addresses(each for each in allow if isinstance(each, IPv6Network)),
+        collapse_addresses(each for each in deny if isinstance(each, IPv6Network)),
+    )
+    return _compile(classes, 128, layout.TRIE6)
+
+
+def _classes(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Classes:
+    """Networks such that the longest that has an address says what it is: denied ones within allowed ones are gone."""
+    found: Classes = {_key(network): layout.LISTED_ALLOWED for network in allow}
+    lengths = sorted({length for _, length in found})
+    for network in deny:
+        bits, length = _key(network)
+        if not any((bits >> length - shorter, shorter) in found for shorter in lengths if shorter <= length):
+            found[bits, length] = layout.DENIED
+    return found
+
+
+def _key(network: IPNetwork) -> tuple[int, int]:
+    return int(network.network_address) >> network.max_prefixlen - network.prefixlen, network.prefixlen
+
+
+def _compile(found: Classes, width: int, key: np.dtype[np.void]) -> Lists:
+    classes = np.zeros(1 << TOP_BITS, np.uint8)
+    short = sorted((each for each in found if each[1] <= TOP_BITS), key=lambda each: each[1])
+    for bits, length in short:
+        first = bits << TOP_BITS - length
+        classes[first : first + (1 << TOP_BITS - length)] = found[bits, length]
+    longer = {each: found[each] for each in found if each[1] > TOP_BITS}
+    for top in {bits >> length - TOP_BITS for bits, length in longer}:
+        if classes[top]:
+            longer[top, TOP_BITS] = int(classes[top])  # so that the trie alone is right about this network
+        classes[top] = layout.FURTHER
+    keys = np.zeros(len(longer), key)
+    for at, (bits, length) in enumerate(longer):
+        keys[at] = length, (bits << width - length).to_bytes(width // 8, "big")
+    fours = classes.reshape(-1, 4)
+    packed = fours[:, 0] | fours[:, 1] << 2 | fours[:, 2] << 4 | fours[:, 3] << 6
+    return Lists(
+        pages=packed.view(layout.PAGE),
+        keys=keys,
+        values=np.fromiter(longer.values(), np.uint32, len(longer)),
+    )
