@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from ipaddress import ip_network
 
 from gtm.cli.command import OK, Commands, Parser, add_command, say
+from gtm.model.address import IPNetwork
+from gtm.model.balance import GUE_PORT, AttachMode
+from gtm.model.errors import AskedError
 
 ABOUT = """\
 Balance the services of dataplane/services.yaml among their backends, in the kernel's fast path (XDP).
@@ -52,13 +56,63 @@ This is what the files come to: no kernel is asked, and nothing is changed.
     add_node(show)
 
 
+def _add_decap(actions: Commands) -> None:
+    decap = add_command(
+        actions,
+        "decap",
+        run_decap,
+        about="On a backend, unwrap what balancers send. IPIP, GRE and GUE, both families, and GUE's second chance.",
+        examples="""
+gtm balance decap eth0 --from 10.1.0.0/24                                  GUE: the addresses of the instances
+gtm balance decap eth0 --from 172.31.0.0/16 --from fd00:31::/64            IPIP and GRE: their `source`
+gtm balance decap eth0 --off
+
+The program stays when this command has ended, and takes the place of an older one without a gap when it is said again.
+Only packets from those networks are unwrapped, so let no others send from there. L2 needs none of it. Takes CAP_BPF and
+CAP_NET_ADMIN. No deployment folder is read.
+""",
+        deployment=False,
+    )
+    decap.add_argument("interface", metavar="INTERFACE", help="where packets come in")
+    decap.add_argument(
+        "--from",
+        dest="sources",
+        metavar="NETWORK",
+        type=_network,
+        action="append",
+        help="the outer sources that are ours: one IPv4 network, one IPv6 /64, or both",
+    )
+    decap.add_argument("--port", metavar="N", type=_port, default=GUE_PORT, help="GUE's UDP port (default: 6080)")
+    decap.add_argument(
+        "--mode",
+        choices=[str(mode) for mode in AttachMode],
+        default=str(AttachMode.NATIVE),
+        help="native: in the driver (default); generic: behind it, on any interface",
+    )
+    decap.add_argument("--replace", action="store_true", help="change the mode, with a moment in between")
+    decap.add_argument("--off", action="store_true", help="take the program off")
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (allowed: a network such as 10.1.0.0/24)") from error
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port (allowed: 1 to 65535)")
+
+
 def add_node(parser: argparse.ArgumentParser) -> None:
     """The option that names an instance."""
     parser.add_argument("--node", metavar="NAME", help="an instance of dataplane/services.yaml (default: this node)")
 
 
 # Whoever adds an action adds it here.
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_show,)
+ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_show, _add_decap)
 
 
 def run_show(options: argparse.Namespace) -> int:
@@ -67,4 +121,24 @@ def run_show(options: argparse.Namespace) -> int:
 
     shown = show.show(options.folder, node=options.node)
     say(options, show.shown_document(shown), show.shown_text(shown))
+    return OK
+
+
+def run_decap(options: argparse.Namespace) -> int:
+    """Unwrap on an interface, or no more."""
+    from gtm.app.balance import decap
+
+    if options.off:
+        done = decap.detach(options.interface)
+    elif not options.sources:
+        raise AskedError("is missing: the outer sources of the balancers", argument="--from")
+    else:
+        done = decap.attach(
+            options.interface,
+            sources=options.sources,
+            port=options.port,
+            mode=AttachMode(options.mode),
+            replace=options.replace,
+        )
+    say(options, decap.decap_document(done), decap.decap_text(done))
     return OK

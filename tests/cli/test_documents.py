@@ -26,6 +26,7 @@ from gtm.app.announce.plan import (
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
 from gtm.app.balance import show as balance_show
+from gtm.app.balance.decap import Decap
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
 from gtm.app.check import Counts, FailedTest, Fault, Report
 from gtm.app.check_log import Logged
@@ -57,7 +58,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
-    balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, BackendsLeft, LeavingBackend,
+    balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
+    BackendsLeft, LeavingBackend,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
     ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
