@@ -19,10 +19,12 @@ RECORD = np.dtype([("head", "<u4"), ("page", "<u4"), ("event", layout.FLOW_EVENT
 
 
 class Events:
-    """The reading end of the map `events`; there is one for each map. Its descriptor is readable when events wait."""
+    """The reading end of the map `events`, of which there is one. Its descriptor is readable while events wait."""
 
-    def __init__(self, fd: int, size_bytes: int = layout.EVENT_BYTES) -> None:
+    def __init__(self, fd: int, settings: np.void, size_bytes: int = layout.EVENT_BYTES) -> None:
+        """`settings` is the programs' record of layout.SETTINGS, whose flag makes them tell."""
         self.fd = fd
+        self._settings = settings
         self._size = size_bytes
         page = mmap.PAGESIZE
         reader = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
@@ -43,7 +45,12 @@ class Events:
         self._read[0] = start + count * RECORD.itemsize
         return found
 
-    def forget(self) -> None:
-        """Drops what waits: it was told while nobody read."""
+    def begin(self) -> None:
+        """Has the programs tell from now on; what was told while nobody read is dropped."""
         while len(self.take()):
             pass
+        self._settings["flags"] |= layout.TELL_EVENTS
+
+    def end(self) -> None:
+        """Has them tell no more."""
+        self._settings["flags"] &= ~np.uint32(layout.TELL_EVENTS)
