@@ -68,8 +68,8 @@ gtm balance decap eth0 --from 172.31.0.0/16 --from fd00:31::/64            IPIP 
 gtm balance decap eth0 --off
 
 The program stays when this command has ended, and takes the place of an older one without a gap when it is said again.
-Only packets from those networks are unwrapped, so let no others send from there. L2 needs none of it. Takes CAP_BPF and
-CAP_NET_ADMIN. No deployment folder is read.
+Only packets from those networks are unwrapped, so let no others send from there. L2 needs none of it. Takes CAP_BPF,
+CAP_NET_ADMIN and CAP_PERFMON. No deployment folder is read.
 """,
         deployment=False,
     )
