@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 
 from gtm.cli.command import OK, Commands, Parser, add_command, say
 from gtm.model.address import IPNetwork
 from gtm.model.balance import GUE_PORT, AttachMode
 from gtm.model.errors import AskedError
+
+PINS = Path("/sys/fs/bpf/gtm")
 
 ABOUT = """\
 Balance the services of dataplane/services.yaml among their backends, in the kernel's fast path (XDP).
@@ -21,6 +24,8 @@ EXAMPLES = """\
 from nothing to a balancer:
   gtm check                                        what dataplane/services.yaml says is checked with the rest
   gtm balance show --node lb1-us-east              what that comes to for an instance
+  gtm balance run --dry-run                        what would change in the kernel
+  gtm balance run                                  on the instance itself
 
 docs/configuration.md lists the keys of dataplane/services.yaml, docs/dataplane.md says how machines are set up.
 """
@@ -111,8 +116,77 @@ def add_node(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", metavar="NAME", help="an instance of dataplane/services.yaml (default: this node)")
 
 
+def _add_run(actions: Commands) -> None:
+    run = add_command(
+        actions,
+        "run",
+        run_balancer,
+        about="Balance. Loads the programs, keeps the kernel's tables to files, checks and orders, until it is ended.",
+        examples="""
+gtm balance run                                  on the instance itself, as root; the unit of systemd does that
+gtm balance run --dry-run                        what it would change now: nothing is loaded, probed or written
+gtm balance run --once                           until the tables are right once, then the kernel goes on alone
+gtm balance run --replace                        in place of a release with other maps, or of another mode
+
+Ended or killed, it leaves the kernel balancing with the tables as they are; the next one takes over from there, program
+and all, without a packet lost. `gtm balance detach` takes everything away.
+""",
+    )
+    how = run.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    how.add_argument("--once", action="store_true", help="end when the tables are right for the first time")
+    run.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the place of maps that this release cannot read (flows in transition are lost), or of another mode",
+    )
+    run.add_argument(
+        "--objects", metavar="DIR", type=Path, help="the folder of the programs, balance.bpf.o (default: gtm's own)"
+    )
+    add_pins(run)
+
+
+def _add_detach(actions: Commands) -> None:
+    detach = add_command(
+        actions,
+        "detach",
+        run_detach,
+        about="Take the programs off, and all that is pinned with them. Packets to VIPs then pass to the kernel.",
+        examples="gtm balance detach",
+    )
+    add_pins(detach)
+
+
+def add_pins(parser: argparse.ArgumentParser) -> None:
+    """The option that says where maps and links are pinned."""
+    parser.add_argument(
+        "--pins", metavar="DIR", type=Path, default=PINS, help=f"a folder in a bpffs for what is pinned ({PINS})"
+    )
+
+
 # Whoever adds an action adds it here.
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_show, _add_decap)
+ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_show, _add_run, _add_detach, _add_decap)
+
+
+def run_balancer(options: argparse.Namespace) -> int:
+    """Balance."""
+    from gtm.app.balance import run
+
+    if options.dry_run:
+        foreseen = run.foresee(options.folder, pins=options.pins)
+        say(options, run.foreseen_document(foreseen), run.foreseen_text(foreseen))
+        return OK
+    run.run(options.folder, pins=options.pins, once=options.once, replace=options.replace, objects=options.objects)
+    return OK
+
+
+def run_detach(options: argparse.Namespace) -> int:
+    """Take everything away."""
+    from gtm.app.balance import run
+
+    gone = run.detach(options.folder, pins=options.pins)
+    say(options, {"interfaces": list(gone)}, "\n".join(f"{name}: detached" for name in gone) or "nothing was attached")
+    return OK
 
 
 def run_show(options: argparse.Namespace) -> int:

@@ -66,7 +66,6 @@ class BalancerReport:
     pid: int
     pins: str
     layout: str
-    program: int | None
     services: tuple[ServiceReport, ...]
     neighbours: Mapping[IPAddress, bytes | None] = field(default_factory=dict)
     ready: bool = False

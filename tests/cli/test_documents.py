@@ -25,6 +25,7 @@ from gtm.app.announce.plan import (
 )
 from gtm.app.announce.render import Rendered
 from gtm.app.await_revision import Applied
+from gtm.app.balance import run as balance_run
 from gtm.app.balance import show as balance_show
 from gtm.app.balance.decap import Decap
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
@@ -60,6 +61,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
     BackendsLeft, LeavingBackend,
+    balance_run.Foreseen, balance_run.ForeseenRing,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
     ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,

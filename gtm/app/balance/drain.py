@@ -89,12 +89,15 @@ class Counted:
 
 
 def count(balancer: Balancer, at_s: float) -> Counted:
-    """Count now: 8 MiB of flows and 4 MiB of counters are read, which takes some 20 ms.
+    """Count now: 8 MiB of flows and as much of counters are read, which takes some 20 ms.
 
     The flow table has the flows that were seen while their slot was in transition, and those of VIPs that always
-    track; one that ended stays until its place is needed, so the figure is an upper bound of those.
+    track; those whose client has sent FIN or RST are left out. One that just went away stays until its place is
+    needed, so the figure is an upper bound of those.
     """
-    owners = (balancer.flows["flow"].reshape(-1) & np.uint64(0xFFFF)).astype(np.int64)
+    words = balancer.flows["flow"].reshape(-1)
+    owners = (words & np.uint64(layout.FLOW_BACKEND)).astype(np.int64)
+    owners[words & np.uint64(layout.FLOW_CLOSED) != 0] = 0
     flows = np.bincount(owners, minlength=layout.BACKENDS)[: layout.BACKENDS]
     flows[0] = 0
     packets = balancer.counters["backend"]["packets"].sum(axis=0)

@@ -76,14 +76,7 @@ class Balancer:
 
     def ring(self, number: int) -> tuple[int, NDArray[np.uint32]] | None:
         """The generation and the slots of a VIP's table in the kernel; None where it has none. Needs CAP_SYS_ADMIN."""
-        fd = bpf.inner(self.object.map_fd("rings"), number)
-        if fd is None:
-            return None
-        try:
-            ring = bpf.view(fd, layout.RING.itemsize, layout.RING)[0]
-            return int(ring["generation"]), ring["slot"][: int(ring["size"])].copy()
-        finally:
-            os.close(fd)
+        return ring_of(self.object.map_fd("rings"), number)
 
     def set_backends(self, backends: Mapping[int, Backend]) -> None:
         """Writes the backend table; a number that is not in `backends` becomes none."""
@@ -101,6 +94,18 @@ class Balancer:
             return False
         self.backends[number] = wanted
         return True
+
+
+def ring_of(rings_fd: int, number: int) -> tuple[int, NDArray[np.uint32]] | None:
+    """The generation and the slots of a table in the array of tables; None where there is none."""
+    fd = bpf.inner(rings_fd, number)
+    if fd is None:
+        return None
+    try:
+        ring = bpf.view(fd, layout.RING.itemsize, layout.RING)[0]
+        return int(ring["generation"]), ring["slot"][: int(ring["size"])].copy()
+    finally:
+        os.close(fd)
 
 
 def key_of(entry: np.void) -> tuple[bytes, int, int]:

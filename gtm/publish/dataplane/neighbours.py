@@ -7,11 +7,14 @@ again now and then by an empty datagram to its discard port, for which the kerne
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from gtm.model.address import IPAddress
 from gtm.model.errors import PublishError
+from gtm.publish.dataplane import link
 from gtm.wire import rtnetlink
 from gtm.wire.error import WireError
 
@@ -28,8 +31,8 @@ class Neighbours:
     def __init__(self, interface: str) -> None:
         """Nothing is asked yet."""
         self._interface = interface
+        self._link = link.index(interface)
         try:
-            self._link = socket.if_nametoindex(interface)
             self._asking, self._watching = _socket(), _socket()
             self._watching.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, RTNLGRP_NEIGH)
             self._watching.settimeout(0.0)
@@ -74,6 +77,16 @@ class Neighbours:
         for address in missing:
             self._ask(address)
         return known
+
+    def find_all(self, addresses: Iterable[IPAddress], timeout_s: float) -> Mapping[IPAddress, bytes]:
+        """As `find`, once all are resolved, or at the latest after `timeout_s`."""
+        wanted = frozenset(addresses)
+        end_s = time.monotonic() + timeout_s
+        found = self.find(wanted)
+        while found.keys() != wanted and (left_s := end_s - time.monotonic()) > 0:
+            if select.select([self._watching], [], [], left_s)[0] and self.happened(wanted):
+                found = self.find(wanted)
+        return found
 
     def _ask(self, address: IPAddress) -> None:
         """Have the kernel look a neighbour up; that it cannot reach it is what `find` then shows."""

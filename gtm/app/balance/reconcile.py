@@ -1,0 +1,166 @@
+"""The kernel's tables brought to a plan: what is right already is left alone, and at no moment is a flow without owner.
+
+New backends are written before slots point to them, and taken away when none does any more. A ring that changes is
+swapped as a whole; its slots stay in transition for the service's drain time after the last change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gtm.app.balance import memory
+from gtm.app.balance.keys import Keys
+from gtm.app.balance.numbers import Numbers
+from gtm.app.balance.plan import Plan, ServicePlan
+from gtm.app.balance.rings import Slots, moving, settled, turned
+from gtm.decide.balance import SLOT_BACKEND
+from gtm.decide.maglev import Member
+from gtm.model.errors import PublishError
+from gtm.publish.dataplane import layout, maglev
+from gtm.publish.dataplane.jiffies import Jiffies
+from gtm.publish.dataplane.maps import Balancer, Full
+
+BACKENDS, RINGS = "backends", "rings"
+
+
+@dataclass(slots=True, kw_only=True)
+class Ring:
+    """A service's table: what it holds, who it was made of, and when its last change is over (boot clock)."""
+
+    number: int
+    generation: int = 0
+    slots: Slots | None = None
+    members: tuple[Member, ...] | None = None
+    settles_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What was written: backends, rings, and whether VIPs."""
+
+    backends: tuple[str, ...] = ()
+    rings: tuple[str, ...] = ()
+    vips: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.backends or self.rings or self.vips)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Keeps one balancer's tables; to be called by one thread at a time."""
+
+    balancer: Balancer
+    keys: Keys
+    jiffies: Jiffies
+    state: Path
+    boot_offset_s: float  # CLOCK_BOOTTIME less CLOCK_MONOTONIC, in which jiffies are counted
+    write: bool = True  # numbers that are given out
+    rings: dict[str, Ring] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    _backends: Numbers = field(init=False)
+    _rings: Numbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Only the state folder is read."""
+        folder = self.state / memory.FOLDER
+        self._backends = Numbers(folder / BACKENDS, range(1, layout.BACKENDS), write=self.write)
+        self._rings = Numbers(folder / RINGS, range(layout.RINGS), write=self.write)
+
+    def adopt(self, services: Mapping[str, float], now_s: float) -> None:
+        """Take over the rings that the kernel has of these services, each with its drain time. Needs CAP_SYS_ADMIN."""
+        for name, number in self._rings.of(services).items():
+            held = self.balancer.ring(number)
+            ring = self.rings[name] = Ring(number=number)
+            if held is not None:
+                ring.generation, slots = held
+                ring.slots = slots if len(slots) else None
+                if moving(slots):
+                    ring.settles_s = now_s + services[name]
+
+    def apply(self, plan: Plan, now_s: float) -> Applied:
+        """Write what differs. Raises PublishError, OSError and StoreError; what was written until then stands."""
+        names = {each.key for service in plan.services for each in service.backends}
+        self.numbers = self._backends.of(sorted(names))
+        for name, number in self._rings.of(service.service.name for service in plan.services).items():
+            self.rings.setdefault(name, Ring(number=number))
+        written = self._write_backends(plan)
+        turned_rings = tuple(
+            service.service.name
+            for service in plan.services
+            if self._turn(service, self.rings[service.service.name], now_s)
+        )
+        try:
+            vips = self.balancer.set_vips(plan.vips(self.ring_numbers(plan)), self.keys.seed)
+        except Full as error:
+            raise PublishError("no room for so many addresses and ports", target="vips", change="write") from error
+        for name in self.rings.keys() - {service.service.name for service in plan.services}:
+            self._empty(self.rings.pop(name))
+        return Applied(backends=(*written, *self._take_away(plan)), rings=turned_rings, vips=vips)
+
+    def ring_numbers(self, plan: Plan) -> dict[str, int]:
+        """The ring of each service of a plan."""
+        return {service.service.name: self.rings[service.service.name].number for service in plan.services}
+
+    def settles_s(self) -> float | None:
+        """When the first change is over, by the boot clock."""
+        return min((ring.settles_s for ring in self.rings.values() if ring.settles_s is not None), default=None)
+
+    def _write_backends(self, plan: Plan) -> list[str]:
+        """Write those that are to get something; which were not there so."""
+        written = []
+        for service in plan.services:
+            for each in service.backends:
+                if each.record is None:
+                    continue
+                until_s = each.until_s
+                deadline = 0 if until_s is None else self.jiffies.at(until_s - self.boot_offset_s)
+                number = self.numbers[each.key]
+                standing = int(self.balancer.backends[number]["deadline"])
+                if deadline and standing > 1 and abs(standing - deadline) <= self.jiffies.rate_per_s:
+                    deadline = standing  # the same moment, as an earlier manager worked it out
+                if self.balancer.set_backend(number, each.record, deadline=deadline):
+                    written.append(each.key)
+        return written
+
+    def _take_away(self, plan: Plan) -> list[str]:
+        """Make every other number none; which were taken away, by name as far as that is known."""
+        keep = {self.numbers[each.key] for service in plan.services for each in service.backends if each.record}
+        there = set(np.flatnonzero(self.balancer.backends["wrap"]).tolist()) - keep
+        names = {number: name for name, number in self.numbers.items()}
+        for number in there:
+            self.balancer.set_backend(number, None)
+        return [names.get(number, str(number)) for number in sorted(there)]
+
+    def _turn(self, plan: ServicePlan, ring: Ring, now_s: float) -> bool:
+        """Bring a ring to its service's backends; whether it was swapped."""
+        service = plan.service
+        members = tuple(
+            Member(name=each.key, number=self.numbers[each.key], weight=each.backend.weight) for each in plan.taking
+        )
+        keeping = {self.numbers[each.key] for each in plan.backends if each.record is not None}
+        if ring.members == members and ring.slots is not None and len(ring.slots) == service.table_size:
+            wanted = ring.slots & SLOT_BACKEND
+        else:
+            wanted = maglev.table(members, secret=self.keys.maglev, size=service.table_size).astype(np.uint32)
+        ring.members = members
+        slots = turned(ring.slots, wanted, keeping=keeping)
+        changed = ring.slots is None or not np.array_equal(wanted, ring.slots & SLOT_BACKEND)
+        if changed:
+            ring.settles_s = now_s + service.drain_s if moving(slots) else None
+        elif ring.settles_s is not None and now_s >= ring.settles_s:
+            slots, ring.settles_s = settled(slots), None
+        if ring.slots is not None and np.array_equal(slots, ring.slots):
+            return False
+        ring.generation += 1
+        self.balancer.set_ring(ring.number, slots, generation=ring.generation)
+        ring.slots = slots
+        return True
+
+    def _empty(self, ring: Ring) -> None:
+        """Leave a ring that no VIP has any more without slots."""
+        self.balancer.set_ring(ring.number, [], generation=ring.generation + 1)
