@@ -13,6 +13,12 @@ INLINE __u64 ahead(__u64 moment, __u64 now, __u64 mask, __u64 burst)
 	return by > burst ? 0 : by;
 }
 
+/* For an entry of a line; an empty one is behind. */
+INLINE __u64 source_ahead(__u64 entry, __u64 now, __u64 burst)
+{
+	return entry ? ahead(entry, now, GTM_GUARD_MOMENT, burst) : 0;
+}
+
 /* Whether a bucket of this CPU's has too little; if not, one packet's worth is taken. */
 INLINE int exceeds(__u64 *moment, const struct gtm_guard_rate *rate)
 {
@@ -49,13 +55,13 @@ INLINE int source_exceeds(const struct seen *s)
 			break;
 		}
 	if (at < 8) {
-		then += ahead(line->source[at], now, GTM_GUARD_MOMENT, burst);
+		then += source_ahead(line->source[at & 7], now, burst);
 		if (then > burst)
 			return 1;
 	} else {
 #pragma unroll
 		for (int i = 0; i < 8; i++) {
-			__u64 by = ahead(line->source[i], now, GTM_GUARD_MOMENT, burst);
+			__u64 by = source_ahead(line->source[i], now, burst);
 
 			if (by < least) {
 				least = by;

@@ -1,7 +1,7 @@
 """The guard as an executable specification: what of a frame to a VIP is dropped, and why.
 
 It says in Python what dataplane/src/guard*.{c,h} say in C, from the RFCs rather than from that; a differential test
-runs both on the same frames. Only what is sent to a VIP is looked at: the machine's own traffic is nobody's to drop here.
+runs both on the same frames. Only what is sent to a VIP is looked at: the machine's own traffic is nobody's to drop.
 """
 
 from __future__ import annotations
@@ -280,8 +280,13 @@ def _ahead(moment: int, now: int, mask: int, burst: int) -> int:
     return 0 if by > burst else by
 
 
+def _source_ahead(entry: int, now: int, burst: int) -> int:
+    """The same of an entry of a line; an empty one is behind."""
+    return _ahead(entry & MOMENT, now & MOMENT, MOMENT, burst) if entry else 0
+
+
 def source_exceeds(seen: Seen, policy: Policy, state: State, now: int) -> bool:
-    """The same for a source's prefix, in a line of eight: a new prefix takes the place that is the least ahead."""
+    """As `_exceeds`, for a source's prefix in a line of eight: a new prefix takes the place that is the least ahead."""
     if policy.source is None:
         return False
     tag, line = source_line(seen.source, policy, six=seen.six)
@@ -290,11 +295,11 @@ def source_exceeds(seen: Seen, policy: Policy, state: State, now: int) -> bool:
     known = [at for at, entry in enumerate(entries) if entry >> 40 == tag]
     if known:
         at = known[0]
-        then = _ahead(entries[at] & MOMENT, now & MOMENT, MOMENT, burst) + cost
+        then = _source_ahead(entries[at], now, burst) + cost
         if then > burst:
             return True
     else:
-        ahead = [_ahead(entry & MOMENT, now & MOMENT, MOMENT, burst) for entry in entries]
+        ahead = [_source_ahead(entry, now, burst) for entry in entries]
         at, then = ahead.index(min(ahead)), cost
     entries[at] = tag << 40 | (now + then & MOMENT)
     return False

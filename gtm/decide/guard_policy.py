@@ -20,7 +20,7 @@ REASONS: Mapping[Rule, tuple[Reason, ...]] = {
     Rule.SOURCE_RATE: (Reason.SOURCE_RATE,),
     Rule.VIP_RATE: (Reason.VIP_RATE,),
 }
-AHEAD_MAX = 1 << 39  # half of what a moment of 40 bits can say
+AHEAD_MAX = 1 << 37  # an eighth of what a moment of 40 bits can say: what is further ahead is long past
 SYN_BURST_S = 0.1
 FLOOD_S = 10  # how long a flood lasts beyond its last SYN too many
 
@@ -80,12 +80,12 @@ def policy(
 def bucket(rate: Rate, jiffies_per_s: int, *, cpus: int = 1) -> Bucket:
     """A rate's share of one CPU.
 
-    Its burst is at least what comes within one jiffy, as the clock shows no less, and one packet; at most what half an
-    hour (of 250 jiffies a second) brings.
+    Its burst is at least what comes within one jiffy, as the clock shows no less, and one packet more; at most what eight
+    minutes (at 250 jiffies a second) bring.
     """
     cost = max(1, round((jiffies_per_s << TICK_SHIFT) * cpus / rate.packets_per_s))
-    packets = max(rate.burst / cpus, rate.packets_per_s / cpus / jiffies_per_s + 1)
-    return Bucket(cost=cost, burst=max(cost, min(int(packets * cost), AHEAD_MAX)))
+    least = (1 << TICK_SHIFT) + cost
+    return Bucket(cost=cost, burst=max(cost, min(max(least, rate.burst * cost // cpus), AHEAD_MAX)))
 
 
 def _together(one: Rate | None, other: Rate | None) -> Rate | None:

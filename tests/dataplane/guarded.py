@@ -16,13 +16,13 @@ from tests.dataplane import world as w
 DROP, PASS = 1, 2
 VIP = 2
 TARGETS = {w.packed(w.vip(family, VIP)): Limits() for family in w.FAMILIES}
-# So long a packet's tokens grow (4 minutes at 250 HZ) that none do while a test runs, however slow the machine.
-SLOW = 1 << 36
+# So long a packet's tokens grow (a minute at 250 HZ) that none do while a test runs, however slow the machine.
+SLOW = 1 << 34
 EVERY = frozenset(Reason)
 
 
 def slow(packets: int) -> Bucket:
-    """A bucket of so many packets that does not fill again."""
+    """A bucket of so many packets that does not fill again; a source's, whose moments have 40 bits, has up to 32."""
     return Bucket(cost=SLOW, burst=SLOW * packets)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,8 @@ class Lists:
 def compile4(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
     """The lists of IPv4; networks of the other family are left out. Where both name a source, it is allowed."""
     classes = _classes(
-        collapse_addresses(each for each in allow if isinstance(each, IPv4Network)),
-        collapse_addresses(each for each in deny if isinstance(each, IPv4Network)),
+        (each for each in allow if isinstance(each, IPv4Network)),
+        (each for each in deny if isinstance(each, IPv4Network)),
     )
     return _compile(classes, 32, layout.TRIE4)
 
@@ -42,8 +42,8 @@ def compile4(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
 def compile6(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
     """The lists of IPv6; networks of the other family are left out. Where both name a source, it is allowed."""
     classes = _classes(
-        collapse_addresses(each for each in allow if isinstance(each, IPv6Network)),
-        collapse_addresses(each for each in deny if isinstance(each, IPv6Network)),
+        (each for each in allow if isinstance(each, IPv6Network)),
+        (each for each in deny if isinstance(each, IPv6Network)),
     )
     return _compile(classes, 128, layout.TRIE6)
 
