@@ -61,6 +61,23 @@ This is what the files come to: no kernel is asked, and nothing is changed.
     add_node(show)
 
 
+def _add_setup(actions: Commands) -> None:
+    setup = add_command(
+        actions,
+        "setup",
+        run_setup,
+        about="Say what a backend's machine needs. Its VIPs, sysctls, what it unwraps, its MSS: lines for a shell.",
+        examples="""
+gtm balance setup web/a1                                 to read, and to run there
+gtm balance setup web/a1 --interface bond0 --json
+
+This is what the files come to: nothing is asked and nothing is changed.
+""",
+    )
+    setup.add_argument("backend", metavar="SERVICE/NAME", help="a backend of dataplane/services.yaml")
+    setup.add_argument("--interface", metavar="NAME", default="eth0", help="where packets come in (default: eth0)")
+
+
 def _add_decap(actions: Commands) -> None:
     decap = add_command(
         actions,
@@ -165,7 +182,13 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
 
 
 # Whoever adds an action adds it here.
-ACTIONS: tuple[Callable[[Commands], None], ...] = (_add_show, _add_run, _add_detach, _add_decap)
+ACTIONS: tuple[Callable[[Commands], None], ...] = (
+    _add_show,
+    _add_setup,
+    _add_run,
+    _add_detach,
+    _add_decap,
+)
 
 
 def run_balancer(options: argparse.Namespace) -> int:
@@ -195,6 +218,15 @@ def run_show(options: argparse.Namespace) -> int:
 
     shown = show.show(options.folder, node=options.node)
     say(options, show.shown_document(shown), show.shown_text(shown))
+    return OK
+
+
+def run_setup(options: argparse.Namespace) -> int:
+    """Say what a backend's machine needs."""
+    from gtm.app.balance import setup
+
+    found = setup.setup(options.folder, options.backend, interface=options.interface)
+    say(options, setup.setup_document(found), setup.setup_text(found))
     return OK
 
 

@@ -29,6 +29,7 @@ from gtm.app.balance import run as balance_run
 from gtm.app.balance import show as balance_show
 from gtm.app.balance.decap import Decap
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
+from gtm.app.balance.setup import BackendSetup
 from gtm.app.check import Counts, FailedTest, Fault, Report
 from gtm.app.check_log import Logged
 from gtm.app.explain import Explained, Outcome, RegionStep, Slot
@@ -60,7 +61,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text()
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
-    BackendsLeft, LeavingBackend,
+    BackendsLeft, LeavingBackend, BackendSetup,
     balance_run.Foreseen, balance_run.ForeseenRing,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,

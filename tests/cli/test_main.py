@@ -16,7 +16,7 @@ from gtm.model.errors import AskedError, ConfigError, ConfigErrors, GtmError, Re
 COMMANDS = (
     ("init",), ("check",), ("version",), ("serve",), ("demo",), ("status",), ("explain",), ("drain",), ("undrain",),
     ("force",), ("unforce",), ("overrides",), ("geodata",), ("geodata", "update"), ("geodata", "show"),
-    ("geodata", "check"), ("balance", "show"), ("balance", "decap"),
+    ("geodata", "check"), ("balance", "show"), ("balance", "decap"), ("balance", "setup"),
     ("balance", "run"), ("balance", "detach"),
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
