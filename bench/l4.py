@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gtm.decide.balance import TCP, Tables
+from gtm.decide.balance import TCP, UDP, Tables
 from gtm.publish.dataplane import bpf
 from gtm.publish.dataplane.maps import OBJECT, Balancer
 from tests.dataplane import world as w
@@ -39,6 +39,7 @@ class Bench:
         self.template = self.harness.map_view(".bss", TEMPLATE)[0]
         self.run = bpf.TestRun(self.harness.program("gtm_restore"))
         self.balancer.set_vips(tables.vips, tables.seed)
+        self.balancer.set_servers(tables.servers, tables.seed)
         self.balancer.set_backends(tables.backends)
         for number, slots in tables.rings.items():
             self.balancer.set_ring(number, slots, generation=1)
@@ -56,8 +57,13 @@ class Bench:
 
 def rings(tables: Tables) -> Tables:
     """Full-size tables, all of one kind of backend, and one in which every slot is in transition."""
-    full: dict[int, Sequence[int]] = {number: [number] * 65537 for number in BALANCED[:-1]}
-    full |= {8: [8 | w.OTHER << 16] * 65537, w.MOVING: [2 | 0x8000 | w.OTHER << 16] * 65537}
+    full: dict[int, Sequence[int]] = {number: [number] * 65537 for number in BALANCED}
+    full |= {
+        8: [8 | w.OTHER << 16] * 65537,
+        13: [13 | w.OTHER6 << 16] * 65537,
+        w.QUIC: [2] * 65537,
+        w.MOVING: [2 | 0x8000 | w.OTHER << 16] * 65537,
+    }
     full |= {w.DEAD: tables.rings[w.DEAD]}
     return replace(tables, rings=full)
 
@@ -79,6 +85,10 @@ def rows(bench: Bench) -> dict[str, tuple[int, bytes, int]]:
     for wrap, number in w.WRAPS.items():
         for family in w.FAMILIES:
             found[f"v{family} {wrap}, 64k flows"] = program, frame(family, number, w.ACK), 1 << 16
+    for name, server_id in (("known server ID", w.SERVER_IDS[5]), ("unknown server ID", (2, bytes(15)))):
+        for family in w.FAMILIES:
+            quic = w.packet(family, w.vip(family, w.QUIC), w.udp(payload=w.quic(*server_id)), protocol=UDP)
+            found[f"v{family} quic, {name}, 64k flows"] = program, w.frame(quic), 1 << 16
     found["v4 drop: backend gone"] = program, frame(4, w.DEAD, w.ACK), 1 << 16
     found["v4 pass: no VIP"] = program, frame(4, 99, w.ACK), 1 << 16
     root = bench.balancer.root

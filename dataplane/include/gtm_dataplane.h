@@ -11,6 +11,7 @@
 #define GTM_RINGS 512u               /* Maglev tables, one per VIP entry: 256 KiB each, made when used */
 #define GTM_RING_SLOTS 65537u        /* the largest table; a VIP may use a smaller prime */
 #define GTM_BACKENDS 4096u           /* x 64 B = 256 KiB; number 0 is "none" */
+#define GTM_SERVER_BUCKETS 2048u     /* x 64 B = 128 KiB: 16384 QUIC-LB server IDs */
 #define GTM_FLOW_BUCKETS (1u << 17)  /* x 64 B = 8 MiB, 8 flows each: 1 M flows of slots in transition */
 #define GTM_FLOODS 1024u             /* x 8 B = 8 KiB */
 
@@ -24,7 +25,8 @@ struct gtm_vip {
 	__u8 flags;
 	__u16 ring;
 	__u16 pad;
-	__u64 spare;
+	__u32 quic;                  /* octets of a server ID by config rotation codepoint, 4 bits each; 0: that one is not known */
+	__u32 spare;
 };
 #define GTM_VIP_TRACK 1u             /* always track: the flow table is asked and filled for every slot */
 
@@ -50,7 +52,7 @@ enum gtm_wrap {
 	GTM_WRAP_GUE,
 };
 #define GTM_BACKEND_OUTER6 1u        /* address and source are IPv6 */
-#define GTM_BACKEND_SECOND_CHANCE 2u /* GUE over IPv4: carry the previous backend as next hop */
+#define GTM_BACKEND_SECOND_CHANCE 2u /* GUE: carry the slot's other backend as next hop, if its family is the same */
 
 struct gtm_backend {
 	__u8 address[16];
@@ -71,6 +73,9 @@ struct gtm_flow_bucket { __u64 flow[8]; };
 #define GTM_FLOW_CLOSED 0x8000u      /* its client has sent FIN or RST. The backend still owns it: the other half may go on */
 #define GTM_FLOW_TAG_SHIFT 16
 #define GTM_FLOW_BUCKET_SHIFT 40
+
+/* `servers` are such buckets too: a hash of a QUIC-LB server ID, of its length and rotation, and of the VIP's ring; and its
+ * backend. Two choices: bits 0-10 and bits 32-42 of the hash. */
 
 /* What GTM_TELL_EVENTS puts into the ring buffer `events` whenever a word of the flow table is new or means another thing
  * than before. An instance with the same seed and tables may put the word into its own table as it is. */
@@ -108,6 +113,7 @@ enum gtm_verdict {
 	GTM_TX_TOO_BIG,              /* answered with fragmentation needed / packet too big */
 	GTM_DROP_NO_BACKEND,         /* nobody alive owns the slot */
 	GTM_DROP_NO_ROOM,            /* the driver has no headroom for the outer header */
+	GTM_DROP_TOO_BIG,            /* fits no outer header, and nobody is told: it may be fragmented, or too many were told */
 	GTM_VERDICTS,
 };
 
@@ -118,12 +124,14 @@ struct gtm_counters {
 	struct gtm_backend_counter backend[GTM_CPUS][GTM_BACKENDS];
 	struct gtm_counter verdict[GTM_CPUS][GTM_VERDICTS_MAX];
 	struct gtm_event_counter events[GTM_CPUS];
+	__u64 answers[GTM_CPUS];     /* no counter: when the CPU's too-big answers are within their rate, on the monotonic clock */
 };
 
 struct gtm_settings {
 	__u64 seed[2];               /* a secret that the PoP's instances share, so that they decide alike */
 	__u32 flags;
-	__u32 pad;
+	__u32 answer_burst;          /* too-big answers at once, for each CPU */
+	__u64 answer_gap_ns;         /* and from one to the next on average; 0: no limit */
 };
 #define GTM_LEARN_NOTHING 1u         /* SYN flood: the hash alone decides, the flow table is read but not written */
 #define GTM_TELL_EVENTS 2u
@@ -135,6 +143,6 @@ _Static_assert(sizeof(struct gtm_flow_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_flow_event) == 16, "no padding");
 _Static_assert(sizeof(struct gtm_backend_counter) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_ring) == 8 + 4 * 65538, "no padding");
-_Static_assert(sizeof(struct gtm_settings) == 24, "no padding");
+_Static_assert(sizeof(struct gtm_settings) == 32, "no padding");
 _Static_assert(GTM_VERDICTS <= GTM_VERDICTS_MAX, "a counter for each");
 #endif

@@ -25,8 +25,17 @@ INLINE int decide(struct xdp_md *ctx, struct packet *p)
 
 	if (at >= GTM_RING_SLOTS)
 		return GTM_PASS_NO_TABLE;
-	__u32 slot = ring->slot[at], hop = 0, own = owner(p, v, slot, hash), next = slot >> GTM_SLOT_PREVIOUS_SHIFT;
-	struct gtm_backend *b = alive(own);
+	__u32 slot = ring->slot[at], own = 0, next = slot >> GTM_SLOT_PREVIOUS_SHIFT;
+	struct gtm_backend *b = 0, *hop = 0;
+
+	if (v->quic && !(p->flags & (PACKET_FRAGMENT | PACKET_ICMP_ERROR))) {
+		own = find_server(ctx, p, v);
+		b = alive(own);
+	}
+	if (!b) {
+		own = owner(p, v, slot, hash);
+		b = alive(own);
+	}
 
 	if (!b)
 		return GTM_DROP_NO_BACKEND;
@@ -34,15 +43,14 @@ INLINE int decide(struct xdp_md *ctx, struct packet *p)
 		/* Whichever of the two did not get it: a new flow's packets go on to the previous one, and the reverse. */
 		if (next == own)
 			next = slot & GTM_SLOT_BACKEND;
-		struct gtm_backend *second = next == own ? 0 : alive(next);
-
-		if (second && !(second->flags & GTM_BACKEND_OUTER6))
-			hop = *(__u32 *)(second->address + 12);
+		hop = next == own ? 0 : alive(next);
+		if (hop && (hop->flags ^ b->flags) & GTM_BACKEND_OUTER6)
+			hop = 0;
 	}
 	__u32 limit = b->mtu - overhead(b, hop);
 
 	if (p->length > limit)
-		return answer_too_big(ctx, p, limit);
+		return may_tell(p) ? answer_too_big(ctx, p, limit) : GTM_DROP_TOO_BIG;
 	__u32 cpu = bpf_get_smp_processor_id() & (GTM_CPUS - 1);
 	struct gtm_backend_counter *counter = &counters.backend[cpu][own & (GTM_BACKENDS - 1)];
 

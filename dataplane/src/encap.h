@@ -23,12 +23,14 @@ INLINE void swap_macs(void *data)
 	__builtin_memcpy(data + 6, target, 6);
 }
 
-/* Bytes in front of the packet for this backend; `hop`: GUE carries a next hop. */
-INLINE __u32 overhead(const struct gtm_backend *b, __u32 hop)
+/* Bytes in front of the packet for this backend; `hop`: GUE carries a next hop, of the family of its outer header. */
+INLINE __u32 overhead(const struct gtm_backend *b, const struct gtm_backend *hop)
 {
-	__u32 ip = b->flags & GTM_BACKEND_OUTER6 ? 40 : 20;
+	__u32 six = b->flags & GTM_BACKEND_OUTER6, ip = six ? 40 : 20;
 
-	return b->wrap == GTM_WRAP_L2 ? 0 : b->wrap == GTM_WRAP_GRE ? ip + 4 : b->wrap == GTM_WRAP_GUE ? ip + 12 + (hop ? 8 : 0) : ip;
+	if (b->wrap == GTM_WRAP_GUE)
+		return ip + 12 + (!hop ? 0 : six ? 20 : 8);
+	return b->wrap == GTM_WRAP_L2 ? 0 : b->wrap == GTM_WRAP_GRE ? ip + 4 : ip;
 }
 
 INLINE void write4(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 protocol, __u32 vary)
@@ -56,7 +58,7 @@ INLINE void write6(void *at, const struct packet *p, const struct gtm_backend *b
 }
 
 /* What stands between the outer IP header and the packet. */
-INLINE void write_shim(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 inner, __u32 hop, __u32 vary)
+INLINE void write_shim(void *at, const struct packet *p, const struct gtm_backend *b, __u32 length, __u32 inner, __u32 words, __u32 vary)
 {
 	__u32 *word = at;
 
@@ -66,11 +68,12 @@ INLINE void write_shim(void *at, const struct packet *p, const struct gtm_backen
 	}
 	word[0] = bpf_htons(0xc000 | (vary & 0x3fff)) | (__u32)b->port << 16;
 	word[1] = bpf_htons(length);                      /* no checksum (RFC 6935) */
-	word[2] = (hop ? 2 : 0) | inner << 8;             /* GUE variant 0: length of what follows in words, protocol */
+	word[2] = words | inner << 8;                     /* GUE variant 0: length of what follows in words, protocol */
 }
 
 /* XDP verdict: the packet, `p->length` bytes of IP at `p->l3`, on its way to `b`. */
-INLINE int encapsulate(struct xdp_md *ctx, const struct packet *p, const struct gtm_backend *b, __u32 hop, __u64 hash, int verdict)
+INLINE int encapsulate(struct xdp_md *ctx, const struct packet *p, const struct gtm_backend *b, const struct gtm_backend *hop,
+		       __u64 hash, int verdict)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u64 link[3];
@@ -113,10 +116,18 @@ INLINE int encapsulate(struct xdp_md *ctx, const struct packet *p, const struct 
 	asm volatile("" : "+r"(shim));
 	if (shim + 20 > end)
 		return GTM_DROP_NO_ROOM;
-	write_shim(shim, p, b, p->length + grow - (outer6 ? 40 : 20), inner, hop, vary);
-	if (hop && b->wrap == GTM_WRAP_GUE) {             /* private data as GLB writes it: type 0, next hop 0 of 1 */
+	write_shim(shim, p, b, p->length + grow - (outer6 ? 40 : 20), inner, !hop ? 0 : outer6 ? 5 : 2, vary);
+	if (!hop || b->wrap != GTM_WRAP_GUE)
+		return verdict;
+	/* Private data as GLB writes it: type 0, next hop 0 of 1, its IPv4 address. Type 1, with an IPv6 address, is ours. */
+	if (!outer6) {
 		((__u32 *)shim)[3] = 1u << 24;
-		((__u32 *)shim)[4] = hop;
+		((__u32 *)shim)[4] = *(const __u32 *)(hop->address + 12);
+		return verdict;
 	}
+	if (shim + 32 > end)
+		return GTM_DROP_NO_ROOM;
+	((__u32 *)shim)[3] = 1u << 24 | 1u << 8;
+	__builtin_memcpy(shim + 16, hop->address, 16);
 	return verdict;
 }

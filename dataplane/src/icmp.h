@@ -2,6 +2,7 @@
 /* ICMP that the balancer itself answers: echo for its VIPs, and packets that no outer header fits on. */
 #pragma once
 #include "encap.h"
+#include "quic.h"
 
 INLINE int answer_echo(struct xdp_md *ctx, const struct packet *p)
 {
@@ -29,6 +30,24 @@ INLINE int answer_echo(struct xdp_md *ctx, const struct packet *p)
 	sum += p->family == 6 ? 1 : (__u16)~8;
 	*(__u16 *)(icmp + 2) = ~fold(sum);
 	return GTM_TX_ECHO;
+}
+
+/* Whether the sender of a packet that does not fit is told (RFC 1812, 4.3.2.7 and 4.3.2.8; RFC 4443, 2.4). */
+INLINE int may_tell(const struct packet *p)
+{
+	__u64 gap = settings.answer_gap_ns, now, *due = &counters.answers[bpf_get_smp_processor_id() & (GTM_CPUS - 1)];
+
+	if (p->flags & PACKET_QUIET)
+		return 0;
+	if (!gap)
+		return 1;
+	now = bpf_ktime_get_ns();
+	if (*due < now)
+		*due = now;
+	if (*due - now > gap * (settings.answer_burst - 1))
+		return 0;
+	*due += gap;
+	return 1;
 }
 
 INLINE __u64 sum_words(const void *at, int bytes)

@@ -8,7 +8,7 @@
 #include <bpf/bpf_endian.h>
 #include "tables.h"
 
-enum { PACKET_SYN = 1, PACKET_FRAGMENT = 2, PACKET_ICMP_ERROR = 4, PACKET_ECHO = 8, PACKET_END = 16 };
+enum { PACKET_SYN = 1, PACKET_FRAGMENT = 2, PACKET_ICMP_ERROR = 4, PACKET_ECHO = 8, PACKET_END = 16, PACKET_QUIET = 32 };
 
 struct packet {
 	__u64 source[2], target[2];  /* of the flow: for an ICMP error, the quoted packet's the other way round */
@@ -73,7 +73,7 @@ INLINE int parse_icmp4(void *icmp, void *end, __u32 room, struct packet *p)
 		return GTM_PASS_PROTOCOL;
 	p->source[1] = mapped(quoted->daddr);
 	p->ports = swap_ports(*(__u32 *)(icmp + 28));
-	p->flags |= PACKET_ICMP_ERROR;
+	p->flags |= PACKET_ICMP_ERROR | PACKET_QUIET;
 	return PARSED;
 }
 
@@ -104,7 +104,7 @@ INLINE int parse_icmp6(void *icmp, void *end, __u32 room, struct packet *p)
 	p->source[0] = *(__u64 *)(quoted + 24);
 	p->source[1] = *(__u64 *)(quoted + 32);
 	p->ports = swap_ports(*(__u32 *)(icmp + 48));
-	p->flags |= PACKET_ICMP_ERROR;
+	p->flags |= PACKET_ICMP_ERROR | PACKET_QUIET;
 	return PARSED;
 }
 
@@ -125,6 +125,8 @@ INLINE int parse4(void *at, void *end, struct packet *p)
 	p->target[1] = mapped(ip->daddr);
 	p->traffic_class = ip->tos;
 	p->protocol = ip->protocol;
+	if (ip->frag_off != bpf_htons(0x4000))            /* no ICMP error: it may be fragmented, or is a fragment */
+		p->flags |= PACKET_QUIET;
 	if (ip->frag_off & bpf_htons(0x3fff)) {
 		p->flags |= PACKET_FRAGMENT;
 		p->ports = 0;

@@ -5,6 +5,7 @@
 
 GTM_TABLE(vips, struct gtm_vip_bucket, GTM_VIP_BUCKETS);
 GTM_TABLE(backends, struct gtm_backend, GTM_BACKENDS);
+GTM_TABLE(servers, struct gtm_flow_bucket, GTM_SERVER_BUCKETS);
 GTM_TABLE(flows, struct gtm_flow_bucket, GTM_FLOW_BUCKETS);
 
 struct ring_map {
@@ -28,7 +29,11 @@ struct {
 } events SEC(".maps");
 
 /* Plain .data and .bss, one variable each, so that a mapping's first byte is the struct's. */
-struct gtm_settings settings = { .seed = { 0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL } };
+struct gtm_settings settings = {
+	.seed = { 0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL },
+	.answer_burst = 50,
+	.answer_gap_ns = 1000000,
+};
 const struct gtm_ring *const ring_layout = 0;         /* for BTF: inner maps are declared by size, and nothing else names it */
 const struct gtm_flow_event *const event_layout = 0;
 struct gtm_counters counters;                         /* 8 MiB */

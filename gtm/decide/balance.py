@@ -6,7 +6,7 @@ slices, and a checksum over whole headers. A differential test runs both on the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from struct import pack, unpack_from
@@ -36,6 +36,7 @@ class Verdict(IntEnum):
     TX_TOO_BIG = 10
     DROP_NO_BACKEND = 11
     DROP_NO_ROOM = 12
+    DROP_TOO_BIG = 13
 
 
 class Wrap(IntEnum):
@@ -76,23 +77,28 @@ class Backend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vip:
-    """A service address; `ring` numbers its Maglev table."""
+    """A service address; `ring` numbers its Maglev table, `quic` has a server ID's octets by config rotation."""
 
     ring: int
     track: bool = False
+    quic: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
     """All that the program reads. `flows` is what it learns: bucket -> eight words of tag and backend.
 
-    `events` is what it tells where it shall: (whether the flow has ended, its word in the table, the VIP's ring).
+    `servers` has backends by (ring, config rotation codepoint, QUIC-LB server ID). `may_tell` is asked before a sender
+    is told that its packet is too big: the program limits its rate. `events` is what it tells where it shall: (whether
+    the flow has ended, its word in the table, the VIP's ring).
     """
 
     seed: tuple[int, int]
     vips: Mapping[tuple[bytes, int, int], Vip]
     rings: Mapping[int, Sequence[int]]
     backends: Mapping[int, Backend]
+    servers: Mapping[tuple[int, int, bytes], int] = field(default_factory=dict)
+    may_tell: Callable[[], bool] = lambda: True
     learn: bool = True
     tell: bool = False
     flows: MutableMapping[int, list[int]] = field(default_factory=dict)
@@ -113,6 +119,7 @@ class Packet:
     l3: int
     family: int
     traffic_class: int
+    quiet: bool = False  # no ICMP error may be sent about it
 
 
 def balance(frame: bytes, tables: Tables) -> tuple[Verdict, bytes]:
@@ -130,13 +137,17 @@ def balance(frame: bytes, tables: Tables) -> tuple[Verdict, bytes]:
         return Verdict.PASS_NO_TABLE, frame
     hashed = flow_hash(packet, tables.seed)
     slot = ring[(hashed & 0xFFFFFFFF) * len(ring) >> 32]
-    number = owner(packet, vip, slot, hashed, tables)
+    number = server(frame, packet, vip, tables)
+    if not _alive(tables, number):
+        number = owner(packet, vip, slot, hashed, tables)
     backend = _alive(tables, number)
     if backend is None:
         return Verdict.DROP_NO_BACKEND, frame
     hop = _second(tables, slot, number) if backend.second_chance else b""
     room = backend.mtu_bytes - _overhead(backend, hop)
     if packet.length > room:
+        if packet.quiet or not tables.may_tell():
+            return Verdict.DROP_TOO_BIG, frame
         return Verdict.TX_TOO_BIG, _too_big(frame, packet, room)
     verdict = Verdict.TX_ICMP_ERROR if packet.kind is Kind.ICMP_ERROR else Verdict.TX_FORWARD
     return verdict, _encapsulate(frame, packet, backend, hop, hashed >> 16 & 0xFFFF)
@@ -176,6 +187,7 @@ def _parse4(frame: bytes, l3: int) -> Packet | Verdict:
         l3=l3,
         family=4,
         traffic_class=tos,
+        quiet=fragment != 0x4000,
     )
     if fragment & 0x3FFF:
         return _fragment(packet)
@@ -250,7 +262,13 @@ def _icmp(packet: Packet, payload: bytes) -> Packet | Verdict:
         return Verdict.PASS_PROTOCOL
     ours, theirs = unpack_from("!HH", quoted, header)
     return replace(
-        packet, kind=Kind.ICMP_ERROR, source=receiver, source_port=theirs, target_port=ours, protocol=protocol
+        packet,
+        kind=Kind.ICMP_ERROR,
+        source=receiver,
+        source_port=theirs,
+        target_port=ours,
+        protocol=protocol,
+        quiet=True,
     )
 
 
@@ -300,6 +318,25 @@ def owner(packet: Packet, vip: Vip, slot: int, hashed: int, tables: Tables) -> i
     return follow
 
 
+def server(frame: bytes, packet: Packet, vip: Vip, tables: Tables) -> int:
+    """The backend that a QUIC packet's connection ID names (draft-ietf-quic-load-balancers); 0 if it names none."""
+    if not vip.quic or packet.kind in {Kind.FRAGMENT, Kind.ICMP_ERROR}:
+        return 0
+    payload = frame[packet.l3 : packet.l3 + packet.length][48 if packet.family == 6 else 28 :]
+    if len(payload) < 7:
+        return 0
+    # RFC 8999: a long header tells its connection ID's length, which for a short one the server alone knows.
+    long = payload[0] & 0x80
+    connection_id = payload[6 : 6 + payload[5]] if long else payload[1:]
+    rotation = connection_id[0] >> 5 if connection_id else 7
+    size = vip.quic.get(rotation, 0)
+    if (
+        not size or len(connection_id) < 1 + size or (long and payload[5] < 1 + size + 4)
+    ):  # a nonce has 4 octets at least
+        return 0
+    return tables.servers.get((vip.ring, rotation, connection_id[1 : 1 + size]), 0)
+
+
 def _recall(flows: list[int], tag: int) -> int:
     for i, entry in enumerate(flows):
         if entry >> 16 == tag:
@@ -343,7 +380,9 @@ def _second(tables: Tables, slot: int, number: int) -> bytes:
     if following == number:
         following = slot & SLOT_BACKEND
     backend = _alive(tables, following) if following != number else None
-    return backend.address[12:] if backend and not backend.outer6 else b""
+    if backend is None or backend.outer6 != tables.backends[number].outer6:
+        return b""
+    return backend.address if backend.outer6 else backend.address[12:]
 
 
 # Frames that leave.
@@ -370,7 +409,7 @@ def ip6(*, traffic_class: int, payload: int, protocol: int, source: bytes, targe
 
 def _overhead(backend: Backend, hop: bytes) -> int:
     header = 40 if backend.outer6 else 20
-    shims = {Wrap.IP: header, Wrap.GRE: header + 4, Wrap.GUE: header + 12 + (8 if hop else 0)}
+    shims = {Wrap.IP: header, Wrap.GRE: header + 4, Wrap.GUE: header + 12 + (4 + len(hop) if hop else 0)}
     return shims.get(backend.wrap, 0)
 
 
@@ -386,7 +425,8 @@ def _encapsulate(frame: bytes, packet: Packet, backend: Backend, hop: bytes, var
     protocol, shim, source = inner, b"", backend.source
     if backend.wrap is Wrap.GUE:
         protocol = UDP
-        gue = bytes([2 if hop else 0, inner, 0, 0]) + (b"\0\0\0\x01" + hop if hop else b"")
+        private = bytes([0, len(hop) == 16, 0, 1]) + hop if hop else b""
+        gue = bytes([len(private) // 4, inner, 0, 0]) + private
         shim = pack("!HHHH", 0xC000 | vary & 0x3FFF, backend.port, packet.length + 8 + len(gue), 0) + gue
     else:
         varied = int.from_bytes(source[14:], "little") ^ vary

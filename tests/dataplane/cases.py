@@ -17,7 +17,7 @@ class Case(NamedTuple):
 
 
 def all_cases() -> list[Case]:
-    return [*forwards(), *icmp(), *fragments(), *passes(), *sizes(), *failures(), *carries()]
+    return [*forwards(), *icmp(), *fragments(), *passes(), *sizes(), *untold(), *failures(), *carries(), *quic()]
 
 
 def _icmp(family: int) -> int:
@@ -97,7 +97,7 @@ def passes() -> Iterator[Case]:
 
 def sizes() -> Iterator[Case]:
     """The largest packet that fits behind each outer header, and one byte more."""
-    overheads = {"ip": 20, "ip6": 40, "gre": 24, "gre6": 44, "gue": 32, "gue6": 52, "second": 40}
+    overheads = {"ip": 20, "ip6": 40, "gre": 24, "gre6": 44, "gue": 32, "gue6": 52, "second": 40, "second6": 72}
     for family, (wrap, overhead), extra in product(w.FAMILIES, overheads.items(), (0, 1)):
         room = 1500 - overhead + extra - (20 if family == 4 else 40) - 20
         ip = w.packet(family, w.vip(family, w.WRAPS[wrap]), w.tcp(payload=bytes(room)))
@@ -106,6 +106,46 @@ def sizes() -> Iterator[Case]:
     for family, tags in product(w.FAMILIES, range(3)):
         ip = w.packet(family, w.vip(family, w.TOO_SMALL), w.udp(payload=bytes(90)), protocol=UDP)
         yield Case(f"too-big-v{family}-{tags}tags", w.frame(ip, tags=tags), Verdict.TX_TOO_BIG)
+
+
+def untold() -> Iterator[Case]:
+    """What does not fit, and whose sender must not be told: it may be fragmented, is a fragment, or an ICMP error."""
+    whole = w.packet(4, w.vip(4, w.TOO_SMALL), w.udp(payload=bytes(90)), protocol=UDP)
+    for name, fragment in (("may-be-fragmented", 0), ("first", 0x2000), ("middle", 0x2010), ("last", 0x4010)):
+        four = whole[:6] + fragment.to_bytes(2, "big") + whole[8:]
+        yield Case(f"untold-{name}", w.frame(four), Verdict.DROP_TOO_BIG)
+    for family in w.FAMILIES:
+        error = w.quote(family, w.TOO_SMALL) + bytes(90)
+        ip = w.packet(family, w.vip(family, w.TOO_SMALL), error, protocol=_icmp(family), source=_router(family))
+        yield Case(f"untold-error-v{family}", w.frame(ip), Verdict.DROP_TOO_BIG)
+    extension = bytes([UDP, 0, 0, 1, 0, 0, 0, 9])
+    six = w.packet(6, w.vip(6, w.TOO_SMALL), extension + bytes(90), protocol=44)
+    yield Case("told-fragment-v6", w.frame(six), Verdict.TX_TOO_BIG)
+
+
+def quic() -> Iterator[Case]:
+    """Connection IDs that name a server, that name none, and that are too short to."""
+    for family, tags, (number, (rotation, server_id)) in product(w.FAMILIES, range(3), w.SERVER_IDS.items()):
+        for long in (False, True):
+            for nonce in (0, 1, 3, 4, 9):
+                payload = w.udp(payload=w.quic(rotation, server_id, long=long, nonce=nonce))
+                ip = w.packet(family, w.vip(family, w.QUIC), payload, protocol=UDP)
+                kind = "long" if long else "short"
+                yield Case(
+                    f"quic-v{family}-{tags}tags-{number}-{kind}-{nonce}", w.frame(ip, tags=tags), Verdict.TX_FORWARD
+                )
+    for family, rotation in product(w.FAMILIES, range(8)):
+        payload = w.udp(payload=w.quic(rotation, b"\x02" * 15))
+        ip = w.packet(family, w.vip(family, w.QUIC), payload, protocol=UDP)
+        yield Case(f"quic-v{family}-unknown-{rotation}", w.frame(ip), Verdict.TX_FORWARD)
+    for family, long, size in product(w.FAMILIES, (False, True), range(14)):
+        payload = w.udp(payload=w.quic(0, b"\x01", long=long)[:size])
+        ip = w.packet(family, w.vip(family, w.QUIC), payload, protocol=UDP)
+        yield Case(f"quic-v{family}-{'long' if long else 'short'}-cut-{size}", w.frame(ip), Verdict.TX_FORWARD)
+    for family, says in product(w.FAMILIES, (0, 1, 5, 6, 255)):
+        payload = w.udp(payload=w.quic(0, b"\x01", long=True, says=says))
+        ip = w.packet(family, w.vip(family, w.QUIC), payload, protocol=UDP)
+        yield Case(f"quic-v{family}-says-{says}", w.frame(ip), Verdict.TX_FORWARD)
 
 
 def failures() -> Iterator[Case]:

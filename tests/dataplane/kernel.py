@@ -21,7 +21,9 @@ class Kernel:
         self._harness = bpf.Object(folder / "harness.bpf.o")
         bpf.set_descriptor(self._harness.map_fd("tested"), 0, self.balancer.program)
         self._run = bpf.TestRun(self._harness.program("gtm_poison"))
+        self.balancer.settings["answer_gap_ns"] = 0
         self.balancer.set_vips(tables.vips, tables.seed)
+        self.balancer.set_servers(tables.servers, tables.seed)
         self.balancer.set_backends(tables.backends)
         for number, slots in tables.rings.items():
             self.balancer.set_ring(number, slots, generation=1)

@@ -19,7 +19,7 @@ from tests.dataplane.kernel import Kernel, action
 PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "20000"))
 SEED = int(os.environ.get("GTM_DATAPLANE_SEED", "1"))
 INTERESTING = (0, 1, 4, 6, 8, 0x11, 0x2C, 0x3A, 0x40, 0x45, 0x7F, 0x80, 0x81, 0x88, 0xFF)
-VIPS = (w.MIXED, w.MOVING, w.TRACKED, w.MOVING_TRACKED, w.GONE, *range(1, 9))
+VIPS = (w.MIXED, w.MOVING, w.TRACKED, w.MOVING_TRACKED, w.GONE, w.QUIC, w.CROSSED, *range(1, 9), 13)
 
 
 def flow(random: Random) -> bytes:
@@ -27,7 +27,13 @@ def flow(random: Random) -> bytes:
     family, number = random.choice(w.FAMILIES), random.choice(VIPS)
     sport, host = random.randrange(1024, 1088), random.randrange(64)
     source = f"198.51.100.{host}" if family == 4 else f"2001:db8:c::{host:x}"
-    if random.random() < 0.3:
+    if number == w.QUIC and random.random() < 0.7:
+        server_id = random.choice(
+            (*(name for _, name in w.SERVER_IDS.values()), random.randbytes(random.randrange(16)))
+        )
+        payload = w.quic(random.randrange(8), server_id, long=random.random() < 0.5, nonce=random.randrange(9))
+        payload, protocol = w.udp(sport=sport, payload=payload), UDP
+    elif random.random() < 0.3:
         payload, protocol = w.udp(sport=sport), UDP
     else:
         payload, protocol = w.tcp(sport=sport, flags=random.choice((w.SYN, w.ACK, w.ACK, 0x12, 0x11, 0x04))), TCP

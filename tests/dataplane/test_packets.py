@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 
-from gtm.decide.balance import TCP, Verdict, balance
+from gtm.decide.balance import TCP, UDP, Verdict, balance
 from tests.dataplane import world as w
 from tests.dataplane.cases import Case, all_cases
 from tests.dataplane.kernel import Kernel, action
@@ -63,3 +68,32 @@ def test_a_golden_packet(kernel: Kernel) -> None:
     words = [int.from_bytes(out[i : i + 2], "big") for i in range(14, 34, 2)]
     assert sum(words) % 0xFFFF == 0
     assert out[34:] == frame[14:]
+
+
+def test_answers_have_a_rate(kernel: Kernel) -> None:
+    """As many at once as the settings allow and not one more, until the gap is over; here it never is."""
+    settings = kernel.balancer.settings
+    frame = w.frame(w.packet(4, w.vip(4, w.TOO_SMALL), w.udp(payload=bytes(90)), protocol=UDP))
+    left = iter((True, True, True, False, False))
+    tables = replace(w.tables(), may_tell=lambda: next(left))
+    with one_cpu():
+        kernel.balancer.counters["answers"] = 0
+        settings["answer_burst"], settings["answer_gap_ns"] = 3, 10**18
+        try:
+            for _ in range(5):
+                verdict, left_frame = balance(frame, tables)
+                assert kernel.run(frame) == (action(verdict), left_frame)
+        finally:
+            settings["answer_gap_ns"] = 0
+    assert next(left, None) is None
+
+
+@contextmanager
+def one_cpu() -> Iterator[None]:
+    """The rate is each CPU's own: a test-run happens on the caller's."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

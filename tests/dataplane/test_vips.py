@@ -7,7 +7,8 @@ import pytest
 
 from gtm.decide.balance import TCP, Vip
 from gtm.publish.dataplane import layout
-from gtm.publish.dataplane.maps import Full, buckets, key_of, place
+from gtm.publish.dataplane.maps import buckets, key_of, place
+from gtm.publish.dataplane.servers import Full
 from tests.dataplane.kernel import Kernel
 from tests.dataplane.world import SEED, packed, tables
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import pack
 
@@ -14,9 +15,17 @@ FAMILIES = (4, 6)
 CLIENT = {4: "198.51.100.7", 6: "2001:db8:c::7"}
 SYN, ACK = 0x02, 0x10
 
-WRAPS = {"l2": 1, "ip": 2, "ip6": 3, "gre": 4, "gre6": 5, "gue": 6, "gue6": 7, "second": 8}
-EXPIRED, OTHER, SMALL, ABSENT = 9, 10, 11, 12
+WRAPS = {"l2": 1, "ip": 2, "ip6": 3, "gre": 4, "gre6": 5, "gue": 6, "gue6": 7, "second": 8, "second6": 13}
+EXPIRED, OTHER, SMALL, ABSENT, OTHER6 = 9, 10, 11, 12, 14
 MIXED, MOVING, TRACKED, NO_TABLE, DEAD, TOO_SMALL, MOVING_TRACKED, GONE = 20, 21, 22, 23, 24, 25, 26, 27
+QUIC, CROSSED = 28, 29
+SERVER_IDS = {
+    3: (0, b"\x01"),
+    4: (1, bytes(range(8))),
+    5: (2, bytes(range(15))),
+    6: (3, bytes(9)),
+    EXPIRED: (0, b"\x09"),
+}
 
 
 def packed(text: str) -> bytes:
@@ -55,10 +64,15 @@ def tables() -> Tables:
         EXPIRED: backend(Wrap.IP, 9, expired=True),
         OTHER: backend(Wrap.IP, 10),
         SMALL: backend(Wrap.IP, 11, mtu_bytes=120),
+        13: backend(Wrap.GUE, 13, outer6=True, second_chance=True),
+        OTHER6: backend(Wrap.IP, 14, outer6=True),
     }
     rings = {number: [number] * 7 for number in range(1, 8)}
     rings |= {
         8: [8 | OTHER << 16] * 7,
+        13: [13 | OTHER6 << 16] * 7,
+        CROSSED: [8 | OTHER6 << 16, 13 | OTHER << 16] * 7,
+        QUIC: [2, 8 | 0x8000 | OTHER << 16] * 7,
         MIXED: [1 + i % 8 | OTHER << 16 for i in range(251)],
         MOVING: [2 | 0x8000 | OTHER << 16] * 13,
         TRACKED: [1 + i % 8 for i in range(13)],
@@ -73,9 +87,11 @@ def tables() -> Tables:
         for family in FAMILIES:
             address = packed(vip(family, number))
             for protocol in (TCP, UDP):
-                vips[address, 80, protocol] = vips[address, 0, protocol] = service
+                quic = {0: 1, 1: 8, 2: 15, 3: 9} if number == QUIC and protocol == UDP else {}
+                vips[address, 80, protocol] = vips[address, 0, protocol] = replace(service, quic=quic)
             vips[address, 0, ICMP if family == 4 else ICMP6] = service
-    return Tables(seed=SEED, vips=vips, rings=rings, backends=backends)
+    servers = {(QUIC, *server): number for number, server in SERVER_IDS.items()}
+    return Tables(seed=SEED, vips=vips, rings=rings, backends=backends, servers=servers)
 
 
 def tcp(*, sport: int = 40000, dport: int = 80, flags: int = ACK, payload: bytes = b"payload") -> bytes:
@@ -84,6 +100,14 @@ def tcp(*, sport: int = 40000, dport: int = 80, flags: int = ACK, payload: bytes
 
 def udp(*, sport: int = 40000, dport: int = 80, payload: bytes = b"payload") -> bytes:
     return pack("!HHHH", sport, dport, 8 + len(payload), 0xBEEF) + payload
+
+
+def quic(rotation: int, server_id: bytes, *, long: bool = False, nonce: int = 4, says: int | None = None) -> bytes:
+    """A QUIC packet to a connection ID with a server ID in clear; `says`: the length that its long header tells."""
+    connection_id = bytes([rotation << 5 | 0x0A]) + server_id + b"\xee" * nonce
+    if not long:
+        return b"\x43" + connection_id
+    return b"\xe3\0\0\0\x01" + bytes([len(connection_id) if says is None else says]) + connection_id + b"\0"
 
 
 def packet(family: int, target: str, payload: bytes, *, protocol: int = TCP, source: str = "", tos: int = 0) -> bytes:

@@ -18,7 +18,7 @@ from gtm.model.address import IPNetwork
 from gtm.publish.dataplane import bpf, layout
 from gtm.publish.dataplane import guard_layout as own
 from gtm.publish.dataplane.lists import Lists, compile4, compile6
-from gtm.publish.dataplane.maps import Full
+from gtm.publish.dataplane.servers import Full
 
 OBJECT = Path(__file__).with_name("guard.bpf.o")
 SHARED = ("programs", "floods")  # maps that the balancer makes

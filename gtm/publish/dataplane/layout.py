@@ -11,6 +11,7 @@ VIP_BUCKETS = 1024
 RINGS = 512
 RING_SLOTS = 65537
 BACKENDS = 4096
+SERVER_BUCKETS = 2048
 FLOW_BUCKETS = 1 << 17
 FLOODS = 1024
 VERDICTS_MAX = 16
@@ -38,7 +39,8 @@ VIP = np.dtype(
         ("flags", "u1"),
         ("ring", "<u2"),
         ("pad", "<u2"),
-        ("spare", "<u8"),
+        ("quic", "<u4"),
+        ("spare", "<u4"),
     ]
 )
 VIP_BUCKET = np.dtype([("vip", VIP, 2)])
@@ -66,9 +68,10 @@ COUNTERS = np.dtype(
         ("backend", BACKEND_COUNTER, (CPUS, BACKENDS)),
         ("verdict", COUNTER, (CPUS, VERDICTS_MAX)),
         ("events", EVENT_COUNTER, CPUS),
+        ("answers", "<u8", CPUS),
     ]
 )
-SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("pad", "<u4")])
+SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("answer_burst", "<u4"), ("answer_gap_ns", "<u8")])
 DECAP_SETTINGS = np.dtype([("source4", "V4"), ("mask4", "V4"), ("source6", "V8"), ("port", ">u2"), ("pad", "<u2", 3)])
 
 BY_STRUCT = {

@@ -14,12 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gtm.decide.balance import Backend, Vip, mix
 from gtm.publish.dataplane import bpf, layout
+from gtm.publish.dataplane.servers import Full, ServerId, place_servers
 
 OBJECT = Path(__file__).with_name("balance.bpf.o")
-
-
-class Full(Exception):
-    """Both buckets of a VIP are taken; another seed places them anew."""
 
 
 class Balancer:
@@ -30,6 +27,7 @@ class Balancer:
         self.object = load(path)
         self.root, self.program = self.object.program("gtm_root"), self.object.program("gtm_balance")
         self.vips = self.object.map_view("vips", layout.VIP_BUCKET)
+        self.servers = self.object.map_view("servers", layout.FLOW_BUCKET)
         self.backends = self.object.map_view("backends", layout.BACKEND)
         self.flows = self.object.map_view("flows", layout.FLOW_BUCKET)
         self.settings = self.object.map_view(".data", layout.SETTINGS)[0]
@@ -56,11 +54,16 @@ class Balancer:
                 if there["protocol"] and key_of(there) != key_of(entry):
                     there["protocol"] = 0
                 if not there["protocol"]:  # the protocol last: until then nothing is found here
-                    for name in ("address", "port", "flags", "ring", "pad", "spare", "protocol"):
+                    for name in ("address", "port", "flags", "ring", "pad", "quic", "spare", "protocol"):
                         there[name] = entry[name]
                 elif there != entry:
-                    there["ring"], there["flags"] = entry["ring"], entry["flags"]
+                    for name in ("ring", "flags", "quic"):
+                        there[name] = entry[name]
         return bool(len(changed))
+
+    def set_servers(self, servers: Mapping[ServerId, int], seed: tuple[int, int]) -> None:
+        """Writes QUIC-LB servers: a backend's number by (ring, config rotation codepoint, server ID). Raises Full."""
+        self.servers["flow"] = place_servers(servers, seed, standing=self.servers["flow"])
 
     def set_ring(self, number: int, slots: ArrayLike, *, generation: int) -> None:
         """Swaps a VIP's Maglev table: a new array is filled, then takes the old one's place at once."""
@@ -159,3 +162,4 @@ def buckets(key: tuple[bytes, int, int], seed: tuple[int, int]) -> tuple[int, in
 def _write(entry: np.void, key: tuple[bytes, int, int], vip: Vip) -> None:
     entry["address"], entry["port"], entry["protocol"] = key
     entry["ring"], entry["flags"] = vip.ring, layout.VIP_TRACK * vip.track
+    entry["quic"] = sum(size << 4 * rotation for rotation, size in vip.quic.items())
