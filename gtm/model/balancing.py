@@ -50,6 +50,17 @@ class ServiceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerReport:
+    """Another instance of the region, as state sync sees it: `complete` once all of its flows came, `heard_s` ago."""
+
+    node: str
+    established: bool
+    ready: bool
+    complete: bool
+    heard_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerReport:
     """A manager at `at_s`. `pins` is its folder in a bpffs, `layout` that of the maps there; `pid` 0: it has ended.
 
@@ -71,3 +82,4 @@ class BalancerReport:
     ready: bool = False
     unready: str | None = None
     problem: str | None = None
+    peers: tuple[PeerReport, ...] = ()

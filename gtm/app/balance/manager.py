@@ -22,15 +22,20 @@ from gtm.app.balance.health import BackendHealth, checks_of
 from gtm.app.balance.instance import Balancing, find_instance
 from gtm.app.balance.memory import Memory
 from gtm.app.balance.plan import Plan, Planned, ServicePlan, Sight, next_hops, plan
+from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
 from gtm.app.balance.reconcile import Reconciler
 from gtm.app.balance.rings import moving
+from gtm.app.balance.sync import PeerStatus, Sync, bind, meaning
 from gtm.app.clock import boot_s
 from gtm.config.watch import watch_signature
-from gtm.model.address import IPAddress
-from gtm.model.balancing import BackendReport, BalancerReport, ServiceReport, Standing
+from gtm.model.address import Endpoint, IPAddress
+from gtm.model.balance import SyncSettings
+from gtm.model.balancing import BackendReport, BalancerReport, PeerReport, ServiceReport, Standing
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
+from gtm.publish.dataplane.events import Events
+from gtm.publish.dataplane.flows import Flows
 from gtm.publish.dataplane.neighbours import Neighbours
 from gtm.publish.dataplane.pins import Pins
 
@@ -46,7 +51,10 @@ AGAIN_S = 1.0  # after something could not be written
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What `run` hands over: programs attached, tables open, the folders."""
+    """What `run` hands over: programs attached, tables open, the folders.
+
+    `opened`: the tables are those of a manager that was ready.
+    """
 
     folder: Path
     state: Path
@@ -54,6 +62,8 @@ class Loaded:
     pins: Pins
     reconciler: Reconciler
     neighbours: Neighbours
+    protector: Protector
+    opened: bool
 
 
 @dataclass(slots=True)
@@ -73,6 +83,8 @@ class Manager:
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
+    _sync: Sync | None = None
+    _resync: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.TimerHandle | None = None
     _started_s: float = field(default_factory=time.time)
 
@@ -101,6 +113,8 @@ class Manager:
             self._follow_neighbours(),
         ]
         parts += [self._write(), self._beat(), self._ending.wait()]
+        if not once:
+            parts.append(self._keep_sync())
         if once:
             parts.append(self._settled.wait())
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -126,10 +140,10 @@ class Manager:
             await asyncio.sleep(LOOK_S)
 
     async def _follow_files(self) -> None:
-        known = await asyncio.to_thread(watch_signature, self.loaded.folder)
+        known = await asyncio.to_thread(watch_signature, self.loaded.folder, self._lists())
         while True:
             await asyncio.sleep(FILES_S)
-            found = await asyncio.to_thread(watch_signature, self.loaded.folder)
+            found = await asyncio.to_thread(watch_signature, self.loaded.folder, self._lists())
             if found != known:
                 known = found
                 self._reread()
@@ -155,6 +169,8 @@ class Manager:
         self._balancing = found
         self._health.update(self._checks())
         self._look_at_neighbours()
+        if _synced(was) != _synced(found):
+            self._resync.set()
         self._dirty.set()
         log.info("deployment", services=len(found.dataplane.services))
 
@@ -189,6 +205,64 @@ class Manager:
         found = self._balancing
         return checks_of(found.deployment, found.dataplane, found.instance)
 
+    def _lists(self) -> tuple[Path, ...]:
+        """Files elsewhere that matter: lists of networks."""
+        protection = self._balancing.dataplane.protection
+        return tuple(map(Path, (*protection.allow_files, *protection.deny_files)))
+
+    # ------------------------------------------------------------------------------------------------------- syncing
+
+    async def _keep_sync(self) -> None:
+        """Sync state with the peers as the file has them, once the numbers of backends are known."""
+        self.ready.gate("sync", self._unsynced)
+        await self._settled.wait()
+        while True:
+            self._resync.clear()
+            changed = asyncio.ensure_future(self._resync.wait())
+            waiting: list[asyncio.Future[Any]] = [changed]
+            try:
+                self._sync = self._make_sync()
+                if self._sync is not None:
+                    waiting.append(asyncio.ensure_future(self._sync.run()))
+                self._problem("sync", None)
+            except OSError as error:
+                self._problem("sync", f"cannot listen: {error.strerror}")
+            try:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()
+            finally:
+                for each in waiting:
+                    each.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _make_sync(self) -> Sync | None:
+        """State sync with today's peers; None where the file has none. Raises OSError."""
+        instance, loaded = self._balancing.instance, self.loaded
+        if instance.sync is None:
+            return None
+        balancer, keys = loaded.reconciler.balancer, loaded.reconciler.keys
+        return Sync(
+            instance.sync,
+            bound=bind(instance.sync.listen),
+            node=instance.node,
+            region=instance.region,
+            peers=dict(_synced(self._balancing)[1]),
+            key=keys.sync,
+            table=meaning(keys.seed),
+            flows=Flows(balancer.flows),
+            events=Events(balancer.object.map_fd("events"), balancer.settings),
+            numbers=loaded.reconciler.numbers,
+            lost=lambda: int(balancer.counters["events"]["lost"].sum()),
+            opened=loaded.opened,
+        )
+
+    def _unsynced(self) -> str | None:
+        """Why flows of others may be missing here; None: none is."""
+        if self._balancing.instance.sync is None:
+            return None
+        return "has not begun" if self._sync is None else self._sync.why_not()
+
     # ------------------------------------------------------------------------------------------------------- writing
 
     async def _write(self) -> None:
@@ -204,8 +278,12 @@ class Manager:
             now_s = boot_s()
             planned = self._think(now_s)
             try:
+                numbers = self.loaded.reconciler.numbers
                 applied = await asyncio.to_thread(self.loaded.reconciler.apply, planned, now_s)
+                if self._sync is not None and numbers != self.loaded.reconciler.numbers:
+                    self._sync.set_numbers(self.loaded.reconciler.numbers)
                 self._keep(planned)
+                await self._protect()
             except (GtmError, OSError) as error:
                 if str(error) != self._problems.get("tables"):
                     log.error("tables_not_written", reason=str(error))
@@ -220,6 +298,16 @@ class Manager:
             self.ready.against("tables", None)
             self._sleep_until(self._next_s(planned))
             self._settled.set()
+
+    async def _protect(self) -> None:
+        """Bring the guard to what the files say; lists that cannot be read leave it as it is."""
+        try:
+            if await asyncio.to_thread(self.loaded.protector.apply, self._balancing.dataplane):
+                log.info("protection")
+        except GtmError as error:
+            self._problem("protection", str(error))
+        else:
+            self._problem("protection", None)
 
     def _think(self, now_s: float) -> Plan:
         found = self._balancing
@@ -315,6 +403,7 @@ class Manager:
             ready=self.ready.unready is None,
             unready=self.ready.unready,
             problem=next(iter([*self._problems.values(), *faults]), None),
+            peers=() if self._sync is None else tuple(map(_peer, self._sync.status().peers)),
         )
         try:
             standing.save(loaded.state, report)
@@ -347,6 +436,22 @@ class Manager:
             flows=None if counted is None else int(counted.flows[number]),
             packets_per_s=None if counted is None else counted.packets_per_s(before, number),
         )
+
+
+def _synced(found: Balancing) -> tuple[SyncSettings | None, tuple[tuple[str, Endpoint], ...]]:
+    """What state sync is made of: this instance's settings, and where each peer listens."""
+    peers = found.dataplane.peers(found.instance)
+    return found.instance.sync, tuple((each.node, each.sync.listen) for each in peers if each.sync is not None)
+
+
+def _peer(status: PeerStatus) -> PeerReport:
+    return PeerReport(
+        node=status.node,
+        established=status.established,
+        ready=status.ready,
+        complete=status.complete,
+        heard_s=status.heard_s,
+    )
 
 
 def _standings(planned: Plan | None) -> dict[str, Planned]:

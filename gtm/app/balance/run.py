@@ -19,14 +19,17 @@ from gtm.app.balance.instance import Balancing, find_instance
 from gtm.app.balance.keys import Keys, read_secret
 from gtm.app.balance.manager import RESOLVE_S, Loaded, Manager
 from gtm.app.balance.plan import Plan, Sight, next_hops, plan
+from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import Ready
 from gtm.app.balance.reconcile import Reconciler
 from gtm.app.clock import boot_s
 from gtm.app.folders import state_folder
 from gtm.app.logs import log_to_stderr
 from gtm.model.balance import Through
-from gtm.model.errors import GtmError, PublishError
-from gtm.publish.dataplane import link
+from gtm.model.errors import GtmError, PublishError, StoreError
+from gtm.publish.dataplane import guard_layout, layout, link
+from gtm.publish.dataplane.guard import OBJECT as GUARD
+from gtm.publish.dataplane.guard import Guard
 from gtm.publish.dataplane.jiffies import Jiffies, measure
 from gtm.publish.dataplane.link import Outcome
 from gtm.publish.dataplane.maps import OBJECT, Balancer
@@ -92,11 +95,22 @@ def run(
                 target=str(pins),
                 change="load",
             )
-        with closing(Neighbours(found.instance.interface)) as neighbours, _loaded(object_file, pinned) as balancer:
+        with (
+            closing(Neighbours(found.instance.interface)) as neighbours,
+            _loaded(object_file, pinned) as balancer,
+            _guard(balancer, object_file.with_name(GUARD.name), pinned) as guard,
+        ):
             reconciler = _reconciler(balancer, keys, state)
             reconciler.adopt({name: each.drain_s for name, each in found.dataplane.services.items()}, boot_s())
+            protector = Protector(guard, reconciler.jiffies, keys)
+            opened = (
+                not pinned.others()
+                and _was_ready(state)
+                and any(ring.slots is not None for ring in reconciler.rings.values())
+            )
             if pinned.others():  # nothing of theirs is read any more: what is known goes in before packets come
                 reconciler.apply(_first_plan(found, state, neighbours), boot_s())
+                protector.apply(found.dataplane)
             outcome = _attach(balancer, found, pinned, move=replace)
             gone = pinned.prune()
             log.info("attached", interface=found.instance.interface, mode=str(found.instance.mode), how=str(outcome))
@@ -109,7 +123,14 @@ def run(
             ready_file = found.instance.ready_file
             ready = Ready(None if ready_file is None else folder / ready_file)
             loaded = Loaded(
-                folder=folder, state=state, balancing=found, pins=pinned, reconciler=reconciler, neighbours=neighbours
+                folder=folder,
+                state=state,
+                balancing=found,
+                pins=pinned,
+                reconciler=reconciler,
+                neighbours=neighbours,
+                protector=protector,
+                opened=opened,
             )
             asyncio.run(_manage(loaded, ready, once=once))
 
@@ -216,6 +237,29 @@ def _loaded(object_file: Path, pinned: Pins) -> Iterator[Balancer]:
         raise PublishError(_words(error), target=object_file.name, change="load") from error
     with balancer:
         yield balancer
+
+
+@contextmanager
+def _guard(balancer: Balancer, object_file: Path, pinned: Pins) -> Iterator[Guard]:
+    """The guard before the balancer, with the policy that it had."""
+    version = layout.digest(guard_layout.BY_STRUCT)
+    try:
+        guard = Guard(
+            balancer.object, object_file, lambda path, shared: pinned.load(path, shared=shared, version=version)
+        )
+        guard.install()
+    except OSError as error:
+        raise PublishError(_words(error), target=object_file.name, change="load") from error
+    with guard:
+        yield guard
+
+
+def _was_ready(state: Path) -> bool:
+    """Whether the manager before this one said, not long before its end, that the instance may attract traffic."""
+    try:
+        return standing.load(state).ready
+    except StoreError:
+        return False
 
 
 def _attach(balancer: Balancer, found: Balancing, pinned: Pins, *, move: bool) -> Outcome:

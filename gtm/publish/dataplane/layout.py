@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -91,7 +92,7 @@ BY_STRUCT = {
 MEANING = 2  # raised when a record means something else though its bytes lie where they did
 
 
-def digest() -> str:
-    """12 hexadecimal digits that name the layout: programs with the same one can share maps."""
-    told = (MEANING, RINGS, sorted((name, str(dtype.descr), dtype.itemsize) for name, dtype in BY_STRUCT.items()))
+def digest(structs: Mapping[str, np.dtype[np.void]] = BY_STRUCT) -> str:
+    """12 hexadecimal digits that name the layout of some structs: programs with the same one can share maps."""
+    told = (MEANING, RINGS, sorted((name, str(dtype.descr), dtype.itemsize) for name, dtype in structs.items()))
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]

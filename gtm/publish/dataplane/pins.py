@@ -1,7 +1,8 @@
 """Names in a bpffs for what must outlive its manager: maps, programs and links.
 
 Below one folder: `maps-LAYOUT/OBJECT/MAP` for maps, by the layout of their records, and `link-INTERFACE`. An object
-that is loaded again takes the pinned maps of the same layout, so flows, counters and tables stay as they are.
+that is loaded again takes the pinned maps of the same layout, so flows, counters and tables stay as they are. An object
+beside the balancer may have a layout of its own (OBJECT-LAYOUT): that it changes does not cost the balancer its flows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Pins:
     def __init__(self, folder: Path, *, version: str | None = None) -> None:
         """`version` names the layout of the maps (default: that of gtm.publish.dataplane.layout)."""
         self.folder = folder.absolute()
+        self._loaded: set[str] = set()
         self.version = layout.digest() if version is None else version
         if filesystem(self.folder) != "bpf":
             raise PublishError("is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)", target=str(folder), change="pin")
@@ -51,14 +53,16 @@ class Pins:
         found = (each.name.removeprefix(LINK) for each in _listed(self.folder) if each.name.startswith(LINK))
         return tuple(sorted(name.replace(":", ".") for name in found))
 
-    def load(self, path: Path, *, shared: Mapping[str, int] | None = None) -> bpf.Object:
+    def load(self, path: Path, *, shared: Mapping[str, int] | None = None, version: str | None = None) -> bpf.Object:
         """The object with its pinned maps, and with `shared` ones (descriptors by name), which are another's to pin.
 
-        Maps that are not pinned yet are made and pinned. Raises Incompatible where a pinned map is not as the object
-        declares it, OSError with libbpf's words where it does not load.
+        `version` is the layout of its own maps, where the object has one. Maps that are not pinned yet are made and
+        pinned. Raises Incompatible where a pinned map is not as the object declares it, OSError with libbpf's words
+        where it does not load.
         """
         shared = shared or {}
-        folder = self.maps / path.name.split(".")[0]
+        stem = path.name.split(".")[0]
+        folder = self.maps / (stem if version is None else f"{stem}-{version}")
         with contextlib.ExitStack() as opened:
 
             def reuse(name: str, declared: bpf.Shape) -> int | None:
@@ -79,13 +83,20 @@ class Pins:
         except BaseException:
             loaded.close()
             raise
+        self._loaded.add(folder.name)
         return loaded
 
     def prune(self) -> tuple[str, ...]:
-        """Remove the maps of other layouts, once nothing attached reads them; which those were."""
+        """Remove the maps of other layouts, and of objects that were not loaded; those layouts.
+
+        For when nothing that is attached reads them any more.
+        """
         gone = self.others()
         for version in gone:
             _remove(self.folder / f"{PREFIX}{version}")
+        for each in tuple(_listed(self.maps)):
+            if each.name not in self._loaded:
+                _remove(each)
         return gone
 
     def remove(self) -> None:

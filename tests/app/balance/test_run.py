@@ -322,6 +322,53 @@ def test_another_release_is_replaced_only_on_demand(found: World) -> None:
         assert ask(sock) in {"a1", "a2"}
 
 
+def test_deny_lists_are_followed_and_outlive_the_manager(found: World) -> None:
+    denied = found.folder / "denied"
+    denied.write_text("192.0.2.0/24\n")
+    with (found.folder / "dataplane/services.yaml").open("a") as file:
+        file.write("protection: {deny_files: [denied]}\n")
+    manager = found.start()
+
+    def answered() -> bool:
+        """Whether a client gets an answer within a moment."""
+        with found.hosts["client"].inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as sock:
+            sock.settimeout(1.0)
+            return sock.connect_ex((VIP, PORT)) == 0
+
+    assert answered()
+    denied.write_text("192.0.2.0/24\n10.89.0.2\n")
+    until(lambda: not answered(), "the client is denied")
+    manager.terminate()
+    assert manager.wait(PATIENCE_S) == 0
+    assert not answered()
+    again = found.start()
+    assert not answered()
+    denied.write_text("no network\n")
+    until(lambda: "denied:1" in (found.report().problem or ""), "the fault is told")
+    assert not answered()
+    denied.write_text("192.0.2.0/24\n")
+    until(answered, "the client is allowed")
+    again.terminate()
+    assert again.wait(PATIENCE_S) == 0
+
+
+def test_not_ready_before_the_flows_of_peers_are_there(found: World) -> None:
+    file = found.folder / "dataplane/services.yaml"
+    other = "  small2: {region: us-east, interface: eth0, mode: generic, address: 10.89.0.2, sync: true}\n"
+    file.write_text(file.read_text().replace("address: 10.89.0.1,", "address: 10.89.0.1, sync: true,") + other)
+    process = found.hosts["lb"].start(*found.command("balance", "run", *found.where), log=found.log)
+    until(lambda: found.reported() and bool(found.report().peers), "state sync has begun")
+    report = found.report()
+    assert [peer.node for peer in report.peers] == ["small2"]
+    assert report.unready == "sync: flows of small2 are still to come"
+    assert (found.state / "ready").read_text().startswith("down ")
+    file.write_text(file.read_text().replace(other, ""))
+    until(lambda: found.report().ready, "it has no peers any more")
+    assert (found.state / "ready").read_text() == "up\n"
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
