@@ -22,6 +22,7 @@ WRAPS = {Wrap.L2: RecordWrap.L2, Wrap.IPIP: RecordWrap.IP, Wrap.GRE: RecordWrap.
 KIND = "backend"  # of the subjects of orders
 
 VipKey = tuple[bytes, int, int]  # address of 16 bytes, port, protocol
+ServerKey = tuple[int, int, bytes]  # ring, config rotation codepoint, server ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,20 @@ class Plan:
                 found.setdefault(key, vip)
         return found
 
+    def servers(self, rings: Mapping[str, int], numbers: Mapping[str, int]) -> dict[ServerKey, int]:
+        """The number of the backend of each QUIC-LB server ID, for as long as it gets packets."""
+        return {
+            (rings[planned.service.name], rotation, server_id): numbers[each.key]
+            for planned in self.services
+            for port in planned.service.ports
+            if port.quic is not None
+            for rotation, length in port.quic.lengths.items()
+            for each in planned.backends
+            if each.record is not None
+            for server_id in each.backend.server_ids
+            if len(server_id) == length
+        }
+
     @property
     def active(self) -> dict[str, Backend]:
         """The backends that take new flows."""
@@ -134,7 +149,9 @@ def entries(service: Service, ring: int) -> Iterator[tuple[VipKey, Vip]]:
     for vip in service.vips:
         address = packed(vip)
         for port in service.ports:
-            yield (address, port.port, PROTOCOLS[port.protocol]), Vip(ring=ring, track=port.affinity is Affinity.TRACK)
+            quic = {} if port.quic is None else port.quic.lengths
+            track = port.affinity is Affinity.TRACK
+            yield (address, port.port, PROTOCOLS[port.protocol]), Vip(ring=ring, track=track, quic=quic)
         for protocol in dict.fromkeys(port.protocol for port in service.ports):
             yield (address, 0, PROTOCOLS[protocol]), Vip(ring=ring)
         if service.echo:

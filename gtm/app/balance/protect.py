@@ -14,7 +14,7 @@ from gtm.model.balance import Dataplane
 from gtm.model.errors import PublishError
 from gtm.publish.dataplane.guard import Guard
 from gtm.publish.dataplane.jiffies import Jiffies
-from gtm.publish.dataplane.maps import Full
+from gtm.publish.dataplane.servers import Full
 
 
 class Protector:

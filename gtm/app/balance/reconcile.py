@@ -15,14 +15,15 @@ import numpy as np
 from gtm.app.balance import memory
 from gtm.app.balance.keys import Keys
 from gtm.app.balance.numbers import Numbers
-from gtm.app.balance.plan import Plan, ServicePlan
+from gtm.app.balance.plan import Plan, ServerKey, ServicePlan
 from gtm.app.balance.rings import Slots, moving, settled, turned
 from gtm.decide.balance import SLOT_BACKEND
 from gtm.decide.maglev import Member
 from gtm.model.errors import PublishError
 from gtm.publish.dataplane import layout, maglev
 from gtm.publish.dataplane.jiffies import Jiffies
-from gtm.publish.dataplane.maps import Balancer, Full
+from gtm.publish.dataplane.maps import Balancer
+from gtm.publish.dataplane.servers import Full
 
 BACKENDS, RINGS = "backends", "rings"
 
@@ -62,6 +63,7 @@ class Reconciler:
     write: bool = True  # numbers that are given out
     rings: dict[str, Ring] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    servers: dict[ServerKey, int] | None = None
     _backends: Numbers = field(init=False)
     _rings: Numbers = field(init=False)
 
@@ -94,8 +96,13 @@ class Reconciler:
             for service in plan.services
             if self._turn(service, self.rings[service.service.name], now_s)
         )
+        rings = self.ring_numbers(plan)
+        servers = plan.servers(rings, self.numbers)
         try:
-            vips = self.balancer.set_vips(plan.vips(self.ring_numbers(plan)), self.keys.seed)
+            if servers != self.servers:
+                self.balancer.set_servers(servers, self.keys.seed)
+                self.servers = servers
+            vips = self.balancer.set_vips(plan.vips(rings), self.keys.seed)
         except Full as error:
             raise PublishError("no room for so many addresses and ports", target="vips", change="write") from error
         for name in self.rings.keys() - {service.service.name for service in plan.services}:

@@ -31,6 +31,7 @@ class Shadow(Balancer):
         """Where nothing is pinned, everything is empty."""
         self._folder = pins.maps / OBJECT.name.split(".")[0]
         self.vips = self._copy("vips", layout.VIP_BUCKET, layout.VIP_BUCKETS)
+        self.servers = self._copy("servers", layout.FLOW_BUCKET, layout.SERVER_BUCKETS)
         self.backends = self._copy("backends", layout.BACKEND, layout.BACKENDS)
         self.settings = self._copy("data", layout.SETTINGS, 1)[0]
         self.swaps: list[Swap] = []
