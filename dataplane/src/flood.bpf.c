@@ -39,4 +39,10 @@ SEC("xdp") int gtm_flood(struct xdp_md *ctx)
 	return bpf_xdp_adjust_tail(ctx, -1) ? XDP_ABORTED : XDP_TX;
 }
 
+/* Where a flood ends that is to cost no more than its own making. */
+SEC("xdp") int gtm_sink(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -200,25 +200,32 @@ class Rack:
         shown = json.loads(run("ip", "-j", "-n", host.name, "link", "show", LINK))
         self.macs[port] = bytes.fromhex(shown[0]["address"].replace(":", ""))
 
-    def load_programs(self) -> None:
-        """Balancers, the backends' decapsulation, and on the switch's ends what lets frames out of a veth by XDP_TX."""
+    def prepare_switch(self) -> None:
+        """A veth takes what XDP sends out of it only if its far end has a program, too: one that lets all pass."""
         switch = self.fabric.hosts["sw"]
         idle = self.stack.enter_context(bpf.Object(self.built / "decap.bpf.o"))  # without settings: all passes
-        for name in (*BALANCERS, *BACKENDS):
+        for name in BALANCERS | BACKENDS:
             self.hold(switch, name, idle.program("gtm_decap"))
             quiet(switch, name)
-        folder = self.stack.enter_context(mounted(self.fabric.folder / "bpf"))
-        for name in BALANCERS:
-            self.pins[name] = Pins(folder / name)
-            self.update(name)
-            vips = {(packed(vip), 80, protocol): Vip(ring=0) for vip in VIPS for protocol in (TCP, UDP)}
-            self.balancers[name].set_vips(vips, SEED)
+
+    def load_backends(self) -> None:
+        """The backends' decapsulation."""
         for name in BACKENDS:
             decap = self.stack.enter_context(bpf.Object(self.built / "decap.bpf.o"))
             settings = decap.map_view(".bss", layout.DECAP_SETTINGS)[0]
             settings["source4"], settings["mask4"] = packed(SOURCE4)[12:], socket.inet_aton("255.255.0.0")
             settings["source6"], settings["port"] = packed(SOURCE6)[:8], GUE_PORT
             self.hold(self.fabric.hosts[name], LINK, decap.program("gtm_decap"))
+
+    def load_balancers(self) -> None:
+        """Both balancers, with a table that the backends share."""
+        folder = self.stack.enter_context(mounted(self.fabric.folder / "bpf"))
+        for name in BALANCERS:
+            self.pins[name] = Pins(folder / name)
+            self.update(name)
+        vips = {(packed(vip), 80, protocol): Vip(ring=0) for vip in VIPS for protocol in (TCP, UDP)}
+        for balancer in self.balancers.values():
+            balancer.set_vips(vips, SEED)
         self.write_backends()
         self.write_slots(shared(tuple(BACKENDS)))
 
@@ -245,10 +252,10 @@ class Rack:
 
     def serve(self) -> None:
         """The backends' servers."""
-        for name in BACKENDS:
+        for name, number in BACKENDS.items():
             host = self.fabric.hosts[name]
             process = host.start(
-                sys.executable, "-m", "tests.lab.origin", name, *VIPS,
+                sys.executable, "-m", "tests.lab.origin", name, *VIPS, f"10.70.2.{number}",
                 log=self.fabric.folder / f"{name}.log", env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
             )  # fmt: skip
             self.origins[name] = process
@@ -313,16 +320,27 @@ def quiet(host: Host, link: str) -> None:
 
 
 @contextmanager
-def rack(
+def wired(
     built: Path, how: Mapping[str, How] | How, *, mtu_bytes: int = MTU_BYTES, mode: str = "native"
 ) -> Iterator[Rack]:
-    """A rack that serves; all of it is gone at the end."""
+    """A rack with backends that serve, and balancers that do nothing yet; all of it is gone at the end."""
     if os.geteuid() != 0:
         pytest.skip("needs root: loads BPF programs")
     with fabric() as made, ExitStack() as stack:
         each = dict.fromkeys(BACKENDS, how) if isinstance(how, How) else how
         one = Rack(fabric=made, built=built, how=each, stack=stack, mtu_bytes=mtu_bytes, mode=mode)
         one.wire()
-        one.load_programs()
+        one.prepare_switch()
+        one.load_backends()
         one.serve()
         yield one
+
+
+@contextmanager
+def rack(
+    built: Path, how: Mapping[str, How] | How, *, mtu_bytes: int = MTU_BYTES, mode: str = "native"
+) -> Iterator[Rack]:
+    """A rack that serves, its balancers' tables in this process's hands."""
+    with wired(built, how, mtu_bytes=mtu_bytes, mode=mode) as made:
+        made.load_balancers()
+        yield made

@@ -53,9 +53,9 @@ class Flow:
 class Load:
     """Clients of one host, in a thread that lives there. `flows` has all that ever were."""
 
-    def __init__(self, host: Host, vips: Sequence[str]) -> None:
+    def __init__(self, host: Host, vips: Sequence[str], think_s: float) -> None:
         self.flows: list[Flow] = []
-        self._host, self._vips = host, vips
+        self._host, self._vips, self._think_s = host, vips, think_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -158,7 +158,7 @@ class Load:
                     flow.answered(await _ask(reader, writer, size, body))
                 if once or flow.leave:
                     break
-                await asyncio.sleep(THINK_S)
+                await asyncio.sleep(self._think_s)
         except (OSError, EOFError, TimeoutError) as error:
             flow.broken = repr(error)
         finally:
@@ -184,7 +184,7 @@ class Load:
     async def _renew(self, vip: str) -> None:
         while True:
             await self._connected("anew", vip, (100,), once=True)
-            await asyncio.sleep(THINK_S)
+            await asyncio.sleep(self._think_s)
 
     async def _echo(self, vip: str) -> None:
         """One datagram after the other; when none comes back for a while, the next one is sent all the same."""
@@ -204,7 +204,7 @@ class Load:
                                 self._heard(flow, await loop.sock_recv(sock, 64))
                     if flow.leave:
                         break
-                    await asyncio.sleep(THINK_S / 5)
+                    await asyncio.sleep(self._think_s / 5)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LATE_S if flow.missing else 0):
                         while flow.missing:
@@ -258,9 +258,9 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size:
 
 
 @contextmanager
-def load(host: Host, vips: Sequence[str]) -> Iterator[Load]:
+def load(host: Host, vips: Sequence[str], *, think_s: float = THINK_S) -> Iterator[Load]:
     """A load without clients yet; all end with it."""
-    made = Load(host, vips)
+    made = Load(host, vips, think_s)
     made._thread.start()
     made._ready.wait(ANSWER_S)
     try:
