@@ -68,8 +68,6 @@ INLINE void learn(__u64 *flow, __u64 tag, const struct gtm_vip *v, __u32 number)
 {
 	__u64 entry = tag << GTM_FLOW_TAG_SHIFT | number;
 
-	if (settings.flags & GTM_LEARN_NOTHING)
-		return;
 	__u32 at = find_flow(flow, tag);
 
 	if (at > 7) {
@@ -83,6 +81,15 @@ INLINE void learn(__u64 *flow, __u64 tag, const struct gtm_vip *v, __u32 number)
 		flow[at] = entry;
 	}
 	tell(entry, v, GTM_FLOW_LEARNT);
+}
+
+/* Whether nothing is to be learnt of this VIP now: it, or every one, is under a flood of SYNs. */
+INLINE __u32 is_flooded(const struct packet *p)
+{
+	__u32 word = flood_of(hash_address(p->target));
+	__u64 *until = bpf_map_lookup_elem(&floods, &word);
+
+	return settings.flags & GTM_LEARN_NOTHING || (until && bpf_jiffies64() < *until);
 }
 
 INLINE __u32 owner(const struct packet *p, const struct gtm_vip *v, __u32 slot, __u64 hash)
@@ -100,7 +107,10 @@ INLINE __u32 owner(const struct packet *p, const struct gtm_vip *v, __u32 slot, 
 
 	if (!b)
 		return current;
-	if (!(p->flags & PACKET_SYN)) {
+	__u32 flooded = is_flooded(p);
+
+	/* What is not learnt must go where its next packets will, which nothing tells from an old flow's. */
+	if (!(p->flags & PACKET_SYN) || flooded) {
 		known = recall(b->flow, tag, v, p->flags & PACKET_END);
 		if (known && alive(known))
 			return known;
@@ -109,6 +119,7 @@ INLINE __u32 owner(const struct packet *p, const struct gtm_vip *v, __u32 slot, 
 		if (p->flags & (PACKET_ICMP_ERROR | PACKET_END))
 			return known;
 	}
-	learn(b->flow, tag, v, known);
+	if (!flooded)
+		learn(b->flow, tag, v, known);
 	return known;
 }

@@ -6,7 +6,7 @@ slices, and a checksum over whole headers. A differential test runs both on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Container, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from struct import pack, unpack_from
@@ -89,8 +89,9 @@ class Tables:
     """All that the program reads. `flows` is what it learns: bucket -> eight words of tag and backend.
 
     `servers` has backends by (ring, config rotation codepoint, QUIC-LB server ID). `may_tell` is asked before a sender
-    is told that its packet is too big: the program limits its rate. `events` is what it tells where it shall: (whether
-    the flow has ended, its word in the table, the VIP's ring).
+    is told that its packet is too big: the program limits its rate. Of the VIPs in `floods` nothing is learnt, of none
+    unless `learn`. `events` is what it tells where it shall: (whether the flow has ended, its word in the table, the
+    VIP's ring).
     """
 
     seed: tuple[int, int]
@@ -100,6 +101,7 @@ class Tables:
     servers: Mapping[tuple[int, int, bytes], int] = field(default_factory=dict)
     may_tell: Callable[[], bool] = lambda: True
     learn: bool = True
+    floods: Container[bytes] = frozenset()
     tell: bool = False
     flows: MutableMapping[int, list[int]] = field(default_factory=dict)
     events: list[tuple[bool, int, int]] = field(default_factory=list)
@@ -303,7 +305,8 @@ def owner(packet: Packet, vip: Vip, slot: int, hashed: int, tables: Tables) -> i
         return follow
     flows = tables.flows.setdefault(hashed >> 40 & FLOW_BUCKETS - 1, [0] * 8)
     tag = hashed >> 16
-    if packet.kind is Kind.SYN:
+    learning = tables.learn and packet.target not in tables.floods
+    if packet.kind is Kind.SYN and learning:
         _learn(tables, flows, tag << 16 | current, vip)
         return current
     if packet.kind is Kind.END:
@@ -313,7 +316,7 @@ def owner(packet: Packet, vip: Vip, slot: int, hashed: int, tables: Tables) -> i
         return known
     if vip.track and packet.protocol == UDP:
         follow = current
-    if packet.kind is Kind.DATA:
+    if packet.kind is Kind.DATA and learning:
         _learn(tables, flows, tag << 16 | follow, vip)
     return follow
 
@@ -354,7 +357,7 @@ def _close(tables: Tables, flows: list[int], tag: int, vip: Vip) -> None:
 
 
 def _learn(tables: Tables, flows: list[int], word: int, vip: Vip) -> None:
-    if not tables.learn or word in flows:
+    if word in flows:
         return
     for i, entry in enumerate(flows):
         if entry >> 16 == word >> 16:

@@ -80,8 +80,8 @@ def policy(
 def bucket(rate: Rate, jiffies_per_s: int, *, cpus: int = 1) -> Bucket:
     """A rate's share of one CPU.
 
-    Its burst is at least what comes within one jiffy, as the clock shows no less, and one packet more; at most what eight
-    minutes (at 250 jiffies a second) bring.
+    Its burst is at least what comes within one jiffy, as the clock shows no less, and one packet more; at most what
+    eight minutes (at 250 jiffies a second) bring.
     """
     cost = max(1, round((jiffies_per_s << TICK_SHIFT) * cpus / rate.packets_per_s))
     least = (1 << TICK_SHIFT) + cost

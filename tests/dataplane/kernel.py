@@ -6,8 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from gtm.decide.balance import Tables, Verdict
 from gtm.publish.dataplane import bpf, layout
+from gtm.publish.dataplane.guard import hash_address
 from gtm.publish.dataplane.maps import Balancer
 
 ACTION = {"PASS": 2, "TX": 3, "DROP": 1}
@@ -39,6 +42,11 @@ class Kernel:
         """Empties the flow table."""
         self.balancer.flows["flow"] = 0
         self.balancer.settings["flags"] = 0 if learn else layout.LEARN_NOTHING
+
+    def flood(self, address: bytes, *, until: int) -> None:
+        """Has nothing learnt of a VIP until a jiffies64."""
+        floods = self.balancer.object.map_view("floods", np.dtype([("until", "<u8")]))["until"]
+        floods[hash_address(address) >> 54] = until
 
     def run(self, frame: bytes) -> tuple[int, bytes]:
         """(XDP action, frame)."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gtm.decide.balance import TCP, UDP, Tables, Verdict, balance
+from gtm.publish.dataplane import layout
 from tests.dataplane import world as w
 from tests.dataplane.kernel import Kernel
 
@@ -77,12 +79,26 @@ def test_opened_and_closed_flows_are_counted(kernel: Kernel, tables: Tables) -> 
     assert grown == {"packets": 6, "opened": 2, "closed": 2}
 
 
-def test_in_a_flood_nothing_is_learnt(kernel: Kernel, tables: Tables) -> None:
-    kernel.forget(learn=False)
-    quiet = replace(tables, learn=False)
-    assert owner(kernel, quiet, w.MOVING, sport=1005, flags=w.SYN) == CURRENT
-    assert owner(kernel, quiet, w.MOVING, sport=1005, flags=w.ACK) == PREVIOUS
-    assert not kernel.balancer.flows["flow"].any()
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_in_a_flood_nothing_is_learnt(kernel: Kernel, tables: Tables, *, everywhere: bool) -> None:
+    """A new flow goes where its later packets will; one that is known stays where it is, whatever begins anew."""
+    assert owner(kernel, tables, w.MOVING, sport=1006, flags=w.SYN) == CURRENT
+    learnt = np.unique(kernel.balancer.flows["flow"])
+    if everywhere:
+        quiet = replace(tables, learn=False)
+        kernel.balancer.settings["flags"] = layout.LEARN_NOTHING
+    else:
+        quiet = replace(tables, floods=frozenset({w.packed(w.vip(4, w.MOVING))}))
+        kernel.flood(w.packed(w.vip(4, w.MOVING)), until=(1 << 64) - 1)
+    for flags in (w.SYN, w.ACK):
+        assert owner(kernel, quiet, w.MOVING, sport=1005, flags=flags) == PREVIOUS
+        assert owner(kernel, quiet, w.MOVING, sport=1006, flags=flags) == CURRENT
+    assert np.array_equal(np.unique(kernel.balancer.flows["flow"]), learnt)
+    kernel.balancer.settings["flags"] = 0
+    kernel.flood(w.packed(w.vip(4, w.MOVING)), until=1)
+    assert owner(kernel, tables, w.MOVING, sport=1005) == PREVIOUS
+    assert owner(kernel, tables, w.MOVING, sport=1007, flags=w.SYN) == CURRENT
+    assert len(np.unique(kernel.balancer.flows["flow"])) == len(learnt) + 2
 
 
 def test_steady_slots_leave_no_trace(kernel: Kernel, tables: Tables) -> None:
