@@ -135,6 +135,7 @@ struct gtm_settings {
 };
 #define GTM_LEARN_NOTHING 1u         /* SYN flood: the hash alone decides, the flow table is read but not written */
 #define GTM_TELL_EVENTS 2u
+#define GTM_SYNCED 4u                /* for gtm alone: the flows of every peer came in full since this table was made */
 
 _Static_assert(sizeof(struct gtm_vip) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_vip_bucket) == 64, "a cache line");

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gtm.app.balance.drain import Counted, Orders, count
 from gtm.app.balance.health import BackendHealth, checks_of
 from gtm.app.balance.instance import Balancing, find_instance
 from gtm.app.balance.memory import Memory
+from gtm.app.balance.peering import Peering
 from gtm.app.balance.plan import Plan, Planned, ServicePlan, Sight, next_hops, plan
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
@@ -75,6 +77,7 @@ class Manager:
     _orders: Orders = field(init=False)
     _health: BackendHealth = field(init=False)
     _memory: Memory = field(init=False)
+    _peering: Peering = field(init=False)
     _balancing: Balancing = field(init=False)
     _macs: Mapping[IPAddress, bytes] = field(default_factory=dict)
     _plan: Plan | None = None
@@ -96,6 +99,9 @@ class Manager:
         self._health = BackendHealth(node.name, self._checks(), self._dirty.set)
         self._memory = memory.load(self.loaded.state)
         self._macs = self._memory.macs
+        reconciler = self.loaded.reconciler
+        self._peering = Peering(reconciler.balancer, reconciler.keys.sync, partial(self._problem, "sync"))
+        self._peering.follow(self._balancing)
 
     async def run(self, *, once: bool) -> None:
         """Keep the tables until SIGTERM or SIGINT; with `once` until they are right for the first time."""
@@ -112,6 +118,9 @@ class Manager:
             self._follow_files(),
             self._follow_neighbours(),
         ]
+        if not once:
+            self.ready.gate("sync", self._peering.why_not)
+            parts.append(self._peering.run())
         parts += [self._write(), self._beat(), self._ending.wait()]
         if not once:
             parts.append(self._keep_sync())
@@ -168,6 +177,7 @@ class Manager:
         self._problem("files", f"{', '.join(fixed)}: changed, and taken when this is started again" if fixed else None)
         self._balancing = found
         self._health.update(self._checks())
+        self._peering.follow(found)
         self._look_at_neighbours()
         if _synced(was) != _synced(found):
             self._resync.set()
@@ -291,6 +301,7 @@ class Manager:
                 self._sleep_until(now_s + AGAIN_S)
                 continue
             self._problem("tables", None)
+            self._peering.set_numbers(self.loaded.reconciler.numbers)
             self._say(planned)
             self._plan = planned
             if applied:

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -77,9 +77,9 @@ class _Peer:
 class Sync:
     """State sync with the `peers`; begins with `run`.
 
-    `bound` is a socket of `bind`, and is closed at the end.
-    `table` is what flows mean (`meaning`), `numbers` those of backends by SERVICE/NAME, `lost` how many events the
-    programs could not tell so far. `opened`: the manager was ready before it was started anew, and the tables stayed.
+    `bound` is a socket of `bind`, and is closed at the end. `table` is what flows mean (`meaning`), `numbers` those of
+    backends by SERVICE/NAME, `lost` how many events the programs could not tell so far. `opened`: the instance was
+    ready before, and the tables are those of then. `synced` is called once, when it becomes ready.
     """
 
     def __init__(
@@ -97,10 +97,12 @@ class Sync:
         numbers: Mapping[str, int],
         lost: Callable[[], int] = lambda: 0,
         opened: bool = False,
+        synced: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._flows, self._events, self._clock = settings, flows, events, clock
         self._count_lost = lost
+        self._call_synced: Callable[[], None] | None = synced
         self._numbering = Numbering(numbers)
         self._pop, own = wire.digest32(region), wire.digest32(node)
         self._peers: dict[int, _Peer] = {}
@@ -261,6 +263,9 @@ class Sync:
         now_s = self._clock()
         self._make_up(now_s)
         ready = self.ready
+        if ready and self._call_synced is not None:
+            self._call_synced()
+            self._call_synced = None
         for peer in self._peers.values():
             if peer.link.wants_bulk:
                 peer.link.bulk(self._all())
@@ -310,7 +315,7 @@ def bind(listen: Endpoint) -> socket.socket:
     return bound
 
 
-def meaning(seed: tuple[int, int]) -> int:
+def meaning(seed: Sequence[int]) -> int:
     """What the words of a flow table mean, as 64 bits: the seed of the packets' hash and the shape of the table."""
     told = f"{seed[0]:x} {seed[1]:x} {layout.FLOW_BUCKETS} {layout.FLOW_BUCKET_SHIFT} {layout.FLOW_TAG_SHIFT}"
     return int.from_bytes(blake2b(told.encode(), digest_size=8, person=b"gtm sync table").digest(), "big")
