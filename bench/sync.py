@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
@@ -40,7 +40,9 @@ def words(count: int) -> Words:
     return rand.integers(1, 1 << 48, count, np.uint64) << np.uint64(16) | rand.integers(1, 501, count, np.uint64)
 
 
-def instance(bound: socket, node: str, other: str, port: int, flows: Flows) -> Sync:
+def instance(
+    bound: socket, node: str, other: str, port: int, flows: Flows, synced: Callable[[], None] = lambda: None
+) -> Sync:
     """One of the two."""
     own = Endpoint(address=LOOPBACK, port=bound.getsockname()[1])
     return Sync(
@@ -54,6 +56,7 @@ def instance(bound: socket, node: str, other: str, port: int, flows: Flows) -> S
         flows=flows,
         events=None,
         numbers={f"web/{number}": number for number in range(1, 501)},
+        synced=synced,
     )
 
 
@@ -67,13 +70,13 @@ async def serve(sync: Sync) -> None:
     await sync.run()
 
 
-async def join(sync: Sync) -> float:
+async def join(bound: socket, port: int, flows: Flows) -> float:
     """Seconds until it is ready."""
+    ready = asyncio.Event()
     started_s = time.perf_counter()
-    task = asyncio.create_task(sync.run())
+    task = asyncio.create_task(instance(bound, "lb2", "lb1", port, flows, ready.set).run())
     async with asyncio.timeout(DEADLINE_S):
-        while not sync.ready:
-            await asyncio.sleep(0.001)
+        await ready.wait()
     took_s = time.perf_counter() - started_s
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -103,7 +106,7 @@ def measure(count: int, rounds: int) -> dict[str, float]:
             bound = second if turn == 0 else bind(Endpoint(address=LOOPBACK, port=ports[1]))
             mine = table()
             begun_s = time.process_time() + cpu_s(child)
-            took.append(asyncio.run(join(instance(bound, "lb2", "lb1", ports[0], mine))))
+            took.append(asyncio.run(join(bound, ports[0], mine)))
             cpu.append(time.process_time() + cpu_s(child) - begun_s)
             missing = max(missing, kept - sum(len(half) for half in mine.snapshot()))
     finally:
