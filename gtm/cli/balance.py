@@ -12,7 +12,7 @@ from gtm.model.address import IPNetwork
 from gtm.model.balance import GUE_PORT, AttachMode
 from gtm.model.errors import AskedError
 
-PINS = Path("/sys/fs/bpf/gtm")
+PINS, DECAP_PINS = Path("/sys/fs/bpf/gtm"), Path("/sys/fs/bpf/gtm-decap")
 
 ABOUT = """\
 Balance the services of dataplane/services.yaml among their backends, in the kernel's fast path (XDP).
@@ -113,6 +113,10 @@ CAP_NET_ADMIN and CAP_PERFMON. No deployment folder is read.
     )
     decap.add_argument("--replace", action="store_true", help="change the mode, with a moment in between")
     decap.add_argument("--off", action="store_true", help="take the program off")
+    decap.add_argument(
+        "--objects", metavar="DIR", type=Path, help="the folder of the program, decap.bpf.o (default: gtm's own)"
+    )
+    add_pins(decap, default=DECAP_PINS)
 
 
 def _network(text: str) -> IPNetwork:
@@ -174,10 +178,10 @@ def _add_detach(actions: Commands) -> None:
     add_pins(detach)
 
 
-def add_pins(parser: argparse.ArgumentParser) -> None:
+def add_pins(parser: argparse.ArgumentParser, *, default: Path = PINS) -> None:
     """The option that says where maps and links are pinned."""
     parser.add_argument(
-        "--pins", metavar="DIR", type=Path, default=PINS, help=f"a folder in a bpffs for what is pinned ({PINS})"
+        "--pins", metavar="DIR", type=Path, default=default, help=f"a folder in a bpffs for what is pinned ({default})"
     )
 
 
@@ -235,7 +239,7 @@ def run_decap(options: argparse.Namespace) -> int:
     from gtm.app.balance import decap
 
     if options.off:
-        done = decap.detach(options.interface)
+        done = decap.detach(options.interface, pins=options.pins)
     elif not options.sources:
         raise AskedError("is missing: the outer sources of the balancers", argument="--from")
     else:
@@ -245,6 +249,8 @@ def run_decap(options: argparse.Namespace) -> int:
             port=options.port,
             mode=AttachMode(options.mode),
             replace=options.replace,
+            pins=options.pins,
+            program=decap.OBJECT if options.objects is None else options.objects / decap.OBJECT.name,
         )
     say(options, decap.decap_document(done), decap.decap_text(done))
     return OK
