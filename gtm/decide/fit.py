@@ -5,7 +5,7 @@ from __future__ import annotations
 from gtm.model.balance import Backend, Instance, Wrap
 
 _SHIMS = {Wrap.IPIP: 0, Wrap.GRE: 4, Wrap.GUE: 12}  # octets beside the outer IP header; GUE's with its UDP header
-_SECOND_CHANCE = 8  # GUE's private data: a type, and an IPv4 address
+_SECOND_CHANCE = {4: 8, 6: 20}  # GUE's private data: a type, and an address of the outer header's family
 _TCP = 20
 _CLIENT_MTU = 1500  # clients with more have a path with less
 
@@ -15,7 +15,7 @@ def overhead_bytes(backend: Backend) -> int:
     if backend.wrap is Wrap.L2:
         return 0
     header = 40 if backend.address.version == 6 else 20
-    return header + _SHIMS[backend.wrap] + (_SECOND_CHANCE if backend.second_chance else 0)
+    return header + _SHIMS[backend.wrap] + (_SECOND_CHANCE[backend.address.version] if backend.second_chance else 0)
 
 
 def mtu_bytes(backend: Backend, instance: Instance) -> int:

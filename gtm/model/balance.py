@@ -82,7 +82,7 @@ class Backend:
     """A server of a service, by a name of its own within the service.
 
     `region` is where it stands: only instances there use it; None: all do. `weight` is its share, 0 for no new flows.
-    `second_chance` (GUE over IPv4) carries along who had the slot before. `gateway` names one of the instance's
+    `second_chance` (GUE) carries along who had the slot before. `gateway` names one of the instance's
     gateways, None the first; for L2, and where the instance has none, the MAC is `mac`, or the neighbour's at
     `address`. `mtu_bytes` is the largest outer packet on the way to it, None: the instance's. `server_ids`: QUIC-LB.
     """

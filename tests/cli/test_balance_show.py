@@ -81,7 +81,7 @@ LB = Instance(node="lb", region="us-east", interface="eth0", mtu_bytes=1500)
     [
         (Wrap.L2, "10.0.0.1", False, 0), (Wrap.L2, "2001:db8::1", False, 0), (Wrap.IPIP, "10.0.0.1", False, 20),
         (Wrap.IPIP, "2001:db8::1", False, 40), (Wrap.GRE, "10.0.0.1", False, 24), (Wrap.GUE, "10.0.0.1", False, 32),
-        (Wrap.GUE, "10.0.0.1", True, 40), (Wrap.GUE, "2001:db8::1", False, 52),
+        (Wrap.GUE, "10.0.0.1", True, 40), (Wrap.GUE, "2001:db8::1", False, 52), (Wrap.GUE, "2001:db8::1", True, 72),
     ],
 )  # fmt: skip
 def test_what_fits(wrap: Wrap, address: str, second_chance: bool, overhead: int) -> None:

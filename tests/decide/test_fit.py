@@ -16,7 +16,7 @@ LB = Instance(node="lb", region="us-east", interface="eth0")
 KINDS = {
     "l2": (Wrap.L2, 4, False), "ip": (Wrap.IPIP, 4, False), "ip6": (Wrap.IPIP, 6, False), "gre": (Wrap.GRE, 4, False),
     "gre6": (Wrap.GRE, 6, False), "gue": (Wrap.GUE, 4, False), "gue6": (Wrap.GUE, 6, False),
-    "second": (Wrap.GUE, 4, True),
+    "second": (Wrap.GUE, 4, True), "second6": (Wrap.GUE, 6, True),
 }  # fmt: skip
 
 
