@@ -13,6 +13,7 @@ from gtm.model.balance import GUE_PORT, AttachMode
 from gtm.model.errors import AskedError
 
 PINS, DECAP_PINS = Path("/sys/fs/bpf/gtm"), Path("/sys/fs/bpf/gtm-decap")
+TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack")
 
 ABOUT = """\
 Balance the services of dataplane/services.yaml among their backends, in the kernel's fast path (XDP).
@@ -26,6 +27,7 @@ from nothing to a balancer:
   gtm balance show --node lb1-us-east              what that comes to for an instance
   gtm balance run --dry-run                        what would change in the kernel
   gtm balance run                                  on the instance itself
+  gtm balance explain 198.51.100.7:40000 203.0.113.1:443 tcp
 
 docs/configuration.md lists the keys of dataplane/services.yaml, docs/dataplane.md says how machines are set up.
 """
@@ -167,6 +169,47 @@ and all, without a packet lost. `gtm balance detach` takes everything away.
     add_pins(run)
 
 
+def _add_explain(actions: Commands) -> None:
+    explain = add_command(
+        actions,
+        "explain",
+        run_explain,
+        about="Say what becomes of a packet. The real programs run on it, on the tables as they stand.",
+        examples="""
+gtm balance explain 198.51.100.7:40000 203.0.113.1:443 tcp                an ACK, as most packets of a connection
+gtm balance explain 198.51.100.7:40000 203.0.113.1:443 tcp --flags syn
+gtm balance explain '[2001:db8:c::7]:40000' '[2001:db8:61::1]:443' udp --payload 1400 --json
+gtm balance explain 198.51.100.7 203.0.113.1 icmp                         an echo request
+
+They run beside those that are attached, with copies of all that they write, so no flow is learnt, nothing is counted,
+and no bucket is taken from. Needs root.
+""",
+    )
+    explain.add_argument("source", metavar="SRC:PORT", help="whom it is from; without a port for icmp")
+    explain.add_argument("target", metavar="DST:PORT", help="whom it is for")
+    explain.add_argument("protocol", metavar="PROTO", choices=("tcp", "udp", "icmp"), help="tcp, udp or icmp (an echo)")
+    explain.add_argument(
+        "--flags",
+        type=_flags,
+        default=("ack",),
+        metavar="FLAG,...",
+        help="of TCP: fin, syn, rst, psh, ack (default: ack)",
+    )
+    explain.add_argument(
+        "--payload", metavar="BYTES", type=int, default=0, help="octets behind its headers (default: 0)"
+    )
+    explain.add_argument("--objects", metavar="DIR", type=Path, help="the folder of the programs (default: gtm's own)")
+    add_pins(explain)
+
+
+def _flags(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in TCP_FLAGS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not a flag (allowed: {', '.join(TCP_FLAGS)})")
+    return names
+
+
 def _add_detach(actions: Commands) -> None:
     detach = add_command(
         actions,
@@ -191,6 +234,7 @@ ACTIONS: tuple[Callable[[Commands], None], ...] = (
     _add_setup,
     _add_run,
     _add_detach,
+    _add_explain,
     _add_decap,
 )
 
@@ -204,6 +248,19 @@ def run_balancer(options: argparse.Namespace) -> int:
         say(options, run.foreseen_document(foreseen), run.foreseen_text(foreseen))
         return OK
     run.run(options.folder, pins=options.pins, once=options.once, replace=options.replace, objects=options.objects)
+    return OK
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Say what becomes of a packet."""
+    from gtm.app.balance import explain
+    from gtm.app.balance.question import asked
+
+    question = asked(
+        options.source, options.target, options.protocol, flags=options.flags, payload_bytes=options.payload
+    )
+    found = explain.explain(options.folder, question, pins=options.pins, objects=options.objects)
+    say(options, explain.explained_document(found), explain.explained_text(found))
     return OK
 
 

@@ -28,6 +28,7 @@ from gtm.app.await_revision import Applied
 from gtm.app.balance import run as balance_run
 from gtm.app.balance import show as balance_show
 from gtm.app.balance.decap import Decap
+from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
 from gtm.app.balance.setup import BackendSetup
 from gtm.app.check import Counts, FailedTest, Fault, Report
@@ -62,6 +63,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
     BackendsLeft, LeavingBackend, BackendSetup,
+    BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow,
     balance_run.Foreseen, balance_run.ForeseenRing,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,

@@ -219,6 +219,26 @@ def set_descriptor(map_fd: int, index: int, fd: int) -> None:
     check(library().bpf_map_update_elem(map_fd, c.byref(key), c.byref(value), 0), f"slot {index}")
 
 
+def program_in(map_fd: int, index: int) -> int | None:
+    """The id of the program in a slot of an array of programs; None where it is empty."""
+    key, value = c.c_uint32(index), c.c_uint32()
+    if library().bpf_map_lookup_elem(map_fd, c.byref(key), c.byref(value)) < 0:
+        if c.get_errno() == errno.ENOENT:
+            return None
+        raise OSError(c.get_errno(), f"slot {index}: {os.strerror(c.get_errno())}")
+    return value.value
+
+
+def program(number: int) -> int:
+    """A new descriptor of a program by its id. Needs CAP_SYS_ADMIN."""
+    return check(library().bpf_prog_get_fd_by_id(number), f"program {number}")
+
+
+def tag(program_fd: int) -> str:
+    """16 hexadecimal digits that the kernel names a program's code by, whatever its maps."""
+    return info(program_fd)[8:16].hex()
+
+
 def clear_descriptor(map_fd: int, index: int) -> None:
     """Empties a slot, which may be empty already."""
     if library().bpf_map_delete_elem(map_fd, c.byref(c.c_uint32(index))) < 0 and c.get_errno() != errno.ENOENT:
