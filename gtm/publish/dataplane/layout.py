@@ -75,6 +75,7 @@ COUNTERS = np.dtype(
 )
 SETTINGS = np.dtype([("seed", "<u8", 2), ("flags", "<u4"), ("answer_burst", "<u4"), ("answer_gap_ns", "<u8")])
 DECAP_SETTINGS = np.dtype([("source4", "V4"), ("mask4", "V4"), ("source6", "V8"), ("port", ">u2"), ("pad", "<u2", 3)])
+DECAP_COUNTERS = np.dtype([("packets", "<u8", 8)])
 
 BY_STRUCT = {
     "gtm_vip": VIP,
