@@ -27,7 +27,6 @@ from gtm.app.balance.plan import Plan, Planned, ServicePlan, Sight, next_hops, p
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
 from gtm.app.balance.reconcile import Reconciler
-from gtm.app.balance.rings import moving
 from gtm.app.balance.sync import PeerStatus, Sync, bind, meaning
 from gtm.app.clock import boot_s
 from gtm.config.watch import watch_signature
@@ -427,8 +426,8 @@ class Manager:
             name=planned.service.name,
             ring=ring.number,
             generation=ring.generation,
-            slots=0 if ring.slots is None else len(ring.slots),
-            moving=0 if ring.slots is None else moving(ring.slots),
+            slots=ring.slots,
+            moving=ring.moving,
             backends=tuple(self._backend(each, offset_s) for each in planned.backends),
         )
 

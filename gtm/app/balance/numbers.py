@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from gtm.model.errors import StoreError
@@ -13,7 +13,8 @@ from gtm.publish.dns import sealed
 class Numbers:
     """The numbers of names, from a range. A name keeps its number when it goes and comes back.
 
-    What is gone longest gives its number to a new name, and only when no number is left that nobody had.
+    What is gone longest gives its number to a new name, and only when no number is left that nobody had, and while
+    nothing means the old one by it any more.
     """
 
     def __init__(self, path: Path, span: range, *, write: bool = True) -> None:
@@ -23,8 +24,11 @@ class Numbers:
         self._span = span
         self._known = {name: number for name, number in _read(path).items() if number in span}  # gone longest first
 
-    def of(self, names: Iterable[str]) -> dict[str, int]:
-        """The number of each name; kept before it is given out. Raises StoreError."""
+    def of(self, names: Iterable[str], *, meant: Callable[[], Collection[int]] = tuple) -> dict[str, int]:
+        """The number of each name; kept before it is given out. Raises StoreError.
+
+        `meant` tells which numbers slots or flows still hold; it is asked only when one must be given anew.
+        """
         wanted = tuple(dict.fromkeys(names))
         if len(wanted) > len(self._span):
             raise StoreError(f"{self._path}: {len(wanted)} names, and numbers for {len(self._span)}")
@@ -35,7 +39,12 @@ class Numbers:
         for name in wanted:
             number = self._known.get(name)
             if number is None and (number := next(fresh, None)) is None:
-                number = known.pop(next(iter(known)))
+                busy = set(meant())
+                if (gone := next((each for each, had in known.items() if had not in busy), None)) is None:
+                    raise StoreError(
+                        f"{self._path}: no number for {name}: tables still hold those of all that are gone"
+                    )
+                number = known.pop(gone)
             found[name] = number
         known |= found
         if list(known.items()) != list(self._known.items()) and self._write:

@@ -1,12 +1,12 @@
 """The kernel's tables brought to a plan: what is right already is left alone, and at no moment is a flow without owner.
 
 New backends are written before slots point to them, and taken away when none does any more. A ring that changes is
-swapped as a whole; its slots stay in transition for the service's drain time after the last change.
+swapped as a whole; each of its slots stays in transition until the flows of those that had it have had their time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from gtm.app.balance import memory
 from gtm.app.balance.keys import Keys
 from gtm.app.balance.numbers import Numbers
 from gtm.app.balance.plan import Plan, ServerKey, ServicePlan
-from gtm.app.balance.rings import Slots, moving, settled, turned
-from gtm.decide.balance import SLOT_BACKEND
 from gtm.decide.maglev import Member
+from gtm.model.balance import Affinity, Service
 from gtm.model.errors import PublishError
-from gtm.publish.dataplane import layout, maglev
+from gtm.publish.dataplane import layout, maglev, transition
 from gtm.publish.dataplane.jiffies import Jiffies
 from gtm.publish.dataplane.maps import Balancer
 from gtm.publish.dataplane.servers import Full
@@ -30,13 +29,27 @@ BACKENDS, RINGS = "backends", "rings"
 
 @dataclass(slots=True, kw_only=True)
 class Ring:
-    """A service's table: what it holds, who it was made of, and when its last change is over (boot clock)."""
+    """A service's table: what it holds, who it was made of, and when some slot's change is over (boot clock).
+
+    `adopted` are the slots of an earlier manager, until it is known which backends live.
+    """
 
     number: int
     generation: int = 0
-    slots: Slots | None = None
+    table: transition.Ring | None = None
+    adopted: transition.Slots | None = None
     members: tuple[Member, ...] | None = None
     settles_s: float | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many there are."""
+        return 0 if self.table is None else len(self.table.slots)
+
+    @property
+    def moving(self) -> int:
+        """How many are in transition."""
+        return 0 if self.table is None else int(np.count_nonzero(self.table.moving))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +86,19 @@ class Reconciler:
         self._backends = Numbers(folder / BACKENDS, range(1, layout.BACKENDS), write=self.write)
         self._rings = Numbers(folder / RINGS, range(layout.RINGS), write=self.write)
 
-    def adopt(self, services: Mapping[str, float], now_s: float) -> None:
-        """Take over the rings that the kernel has of these services, each with its drain time. Needs CAP_SYS_ADMIN."""
+    def adopt(self, services: Iterable[str]) -> None:
+        """Take over the rings that the kernel has of these services. Needs CAP_SYS_ADMIN."""
         for name, number in self._rings.of(services).items():
             held = self.balancer.ring(number)
             ring = self.rings[name] = Ring(number=number)
             if held is not None:
                 ring.generation, slots = held
-                ring.slots = slots if len(slots) else None
-                if moving(slots):
-                    ring.settles_s = now_s + services[name]
+                ring.adopted = slots if len(slots) else None
 
     def apply(self, plan: Plan, now_s: float) -> Applied:
         """Write what differs. Raises PublishError, OSError and StoreError; what was written until then stands."""
         names = {each.key for service in plan.services for each in service.backends}
-        self.numbers = self._backends.of(sorted(names))
+        self.numbers = self._backends.of(sorted(names), meant=self._meant)
         for name, number in self._rings.of(service.service.name for service in plan.services).items():
             self.rings.setdefault(name, Ring(number=number))
         written = self._write_backends(plan)
@@ -108,6 +119,14 @@ class Reconciler:
         for name in self.rings.keys() - {service.service.name for service in plan.services}:
             self._empty(self.rings.pop(name))
         return Applied(backends=(*written, *self._take_away(plan)), rings=turned_rings, vips=vips)
+
+    def _meant(self) -> set[int]:
+        """The numbers of backends that slots or flows hold."""
+        tables = [ring.table.numbers() for ring in self.rings.values() if ring.table is not None]
+        adopted = [ring.adopted for ring in self.rings.values() if ring.adopted is not None]
+        tables += [transition.Ring.fresh(slots).numbers() for slots in adopted]
+        flows = np.unique(self.balancer.flows["flow"] & np.uint64(layout.FLOW_BACKEND))
+        return set(flows.tolist()).union(*tables)
 
     def ring_numbers(self, plan: Plan) -> dict[str, int]:
         """The ring of each service of a plan."""
@@ -149,25 +168,33 @@ class Reconciler:
         members = tuple(
             Member(name=each.key, number=self.numbers[each.key], weight=each.backend.weight) for each in plan.taking
         )
-        keeping = {self.numbers[each.key] for each in plan.backends if each.record is not None}
-        if ring.members == members and ring.slots is not None and len(ring.slots) == service.table_size:
-            wanted = ring.slots & SLOT_BACKEND
+        living = {self.numbers[each.key]: each.until_s for each in plan.backends if each.record is not None}
+        if ring.adopted is not None:
+            ring.table = transition.Ring.resumed(ring.adopted, living, now_s=now_s, drain_s=service.drain_s)
+        before = ring.table if ring.slots == service.table_size else None
+        if before is not None and ring.members == members:
+            after = transition.settle(before, living, now_s=now_s)
         else:
-            wanted = maglev.table(members, secret=self.keys.maglev, size=service.table_size).astype(np.uint32)
-        ring.members = members
-        slots = turned(ring.slots, wanted, keeping=keeping)
-        changed = ring.slots is None or not np.array_equal(wanted, ring.slots & SLOT_BACKEND)
-        if changed:
-            ring.settles_s = now_s + service.drain_s if moving(slots) else None
-        elif ring.settles_s is not None and now_s >= ring.settles_s:
-            slots, ring.settles_s = settled(slots), None
-        if ring.slots is not None and np.array_equal(slots, ring.slots):
-            return False
-        ring.generation += 1
-        self.balancer.set_ring(ring.number, slots, generation=ring.generation)
-        ring.slots = slots
-        return True
+            wanted = maglev.table(members, secret=self.keys.maglev, size=service.table_size)
+            if before is None:
+                after = transition.Ring.fresh(wanted)
+            else:
+                after = transition.change(before, wanted, living, now_s=now_s, drain_s=service.drain_s)
+        written = before is None or not np.array_equal(before.slots, after.slots)
+        if written:
+            self.balancer.set_ring(ring.number, after.slots, generation=ring.generation + 1)
+            ring.generation += 1
+            if before is not None and self.write and not _tracks(service):
+                numbers = {self.numbers[each.key] for each in plan.backends} | before.numbers()
+                transition.forget(self.balancer.flows["flow"], transition.over(before, after), after, numbers)
+        ring.table, ring.adopted, ring.members, ring.settles_s = after, None, members, after.due_s(living)
+        return written
 
     def _empty(self, ring: Ring) -> None:
         """Leave a ring that no VIP has any more without slots."""
         self.balancer.set_ring(ring.number, [], generation=ring.generation + 1)
+
+
+def _tracks(service: Service) -> bool:
+    """Whether some port's flows are known in every slot, in transition or not."""
+    return any(port.affinity is Affinity.TRACK for port in service.ports)

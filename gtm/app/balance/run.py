@@ -101,7 +101,7 @@ def run(
             _guard(balancer, object_file.with_name(GUARD.name), pinned) as guard,
         ):
             reconciler = _reconciler(balancer, keys, state)
-            reconciler.adopt({name: each.drain_s for name, each in found.dataplane.services.items()}, boot_s())
+            reconciler.adopt(found.dataplane.services)
             protector = Protector(guard, reconciler.jiffies, keys)
             opened = (
                 not pinned.others()
@@ -148,7 +148,7 @@ def foresee(folder: Path, *, pins: Path = PINS) -> Foreseen:
     with closing(Neighbours(found.instance.interface)) as neighbours:
         shadow = Shadow(pinned)
         reconciler = Reconciler(shadow, keys, _jiffies(), state, boot_s() - time.monotonic(), write=False)
-        reconciler.adopt({name: each.drain_s for name, each in found.dataplane.services.items()}, boot_s())
+        reconciler.adopt(found.dataplane.services)
         planned = _first_plan(found, state, neighbours)
         applied = reconciler.apply(planned, boot_s())
         names = {number: name for name, number in reconciler.ring_numbers(planned).items()}

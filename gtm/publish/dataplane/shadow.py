@@ -33,6 +33,7 @@ class Shadow(Balancer):
         self.vips = self._copy("vips", layout.VIP_BUCKET, layout.VIP_BUCKETS)
         self.servers = self._copy("servers", layout.FLOW_BUCKET, layout.SERVER_BUCKETS)
         self.backends = self._copy("backends", layout.BACKEND, layout.BACKENDS)
+        self.flows = self._copy("flows", layout.FLOW_BUCKET, layout.FLOW_BUCKETS)
         self.settings = self._copy("data", layout.SETTINGS, 1)[0]
         self.swaps: list[Swap] = []
         self._rings: dict[int, NDArray[np.uint32]] = {}

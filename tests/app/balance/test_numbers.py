@@ -28,6 +28,15 @@ def test_who_is_gone_longest_gives_its_number_first(tmp_path: Path) -> None:
         numbers.of(["a", "b", "c", "d"])
 
 
+def test_a_number_that_something_still_means_is_not_given_anew(tmp_path: Path) -> None:
+    numbers = Numbers(tmp_path / "numbers", range(1, 4))
+    numbers.of(["a", "b", "c"])
+    numbers.of(["a"])
+    assert numbers.of(["a", "d"], meant=lambda: {2}) == {"a": 1, "d": 3}
+    with pytest.raises(StoreError, match="still hold"):
+        numbers.of(["a", "d", "e"], meant=lambda: {2})
+
+
 def test_a_damaged_file_begins_anew(tmp_path: Path) -> None:
     file = tmp_path / "numbers"
     for text in ("{", "[1]", '{"a": "x", "b": 77}', ""):
