@@ -106,7 +106,7 @@ def run(
             opened = (
                 not pinned.others()
                 and _was_ready(state)
-                and any(ring.slots is not None for ring in reconciler.rings.values())
+                and any(ring.adopted is not None for ring in reconciler.rings.values())
             )
             if pinned.others():  # nothing of theirs is read any more: what is known goes in before packets come
                 reconciler.apply(_first_plan(found, state, neighbours), boot_s())
