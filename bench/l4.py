@@ -1,4 +1,4 @@
-"""What the balancer costs a packet: ns, net of the harness and of one bare adjust_head, by BPF_PROG_TEST_RUN (root).
+"""What balancer and guard cost a packet: ns, net of the harness and, for what leaves, of one bare adjust_head (root).
 
 A test-run does not put the frame back, so that an encapsulating program would be fed its own output: a harness restores
 and varies the frame, then tail-calls the program under test (dataplane/src/harness.bpf.c). Each figure is the least and
@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench import guards
 from gtm.decide.balance import TCP, UDP, Tables
 from gtm.publish.dataplane import bpf
 from gtm.publish.dataplane.maps import OBJECT, Balancer
@@ -27,6 +28,8 @@ from tests.dataplane import world as w
 
 TEMPLATE = np.dtype([("length", "<u4"), ("flows", "<u4"), ("runs", "<u4"), ("six", "<u4"), ("bytes", "u1", 80)])
 FLOWS = {"1 flow": 1, "1k flows": 1 << 10, "64k flows": 1 << 16, "512k flows": 1 << 19, "new flow each": 0}
+BASES = "harness", "bare adjust_head"
+TX = 3  # enum xdp_action
 BALANCED = list(w.WRAPS.values())
 
 
@@ -96,29 +99,34 @@ def rows(bench: Bench) -> dict[str, tuple[int, bytes, int]]:
     return found
 
 
+def base(taken: Mapping[str, list[int]], action: int) -> list[int]:
+    """What "net" leaves out: the harness, and for a packet that is sent on one bare adjust_head."""
+    return taken[BASES[action == TX]]
+
+
 def main() -> None:
     """Prints a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and repeats: under a minute")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names have this")
     options = parser.parse_args()
     rounds, repeat = (3, 200_000) if options.quick else (9, 1_000_000)
     bench = Bench(rings(w.tables()))
-    todo = rows(bench)
+    todo = rows(bench) | guards.rows(guards.guards(bench.balancer.object))
+    todo = {name: row for name, row in todo.items() if options.only in name or name in BASES}
     taken: dict[str, list[int]] = {name: [] for name in todo}
     actions: dict[str, int] = {}
     for _ in range(rounds):
         for name, (program, frame, flows) in todo.items():
             ns, actions[name] = bench.ns(program, frame, flows=flows, repeat=repeat)
             taken[name].append(ns)
-    bare = min(taken["bare adjust_head"])
-    median = statistics.median(taken["bare adjust_head"])
     results = {
         name: {
             "min_ns": min(times),
             "median_ns": statistics.median(times),
-            "net_min_ns": min(times) - bare,
-            "net_median_ns": statistics.median(times) - median,
+            "net_min_ns": min(times) - min(base(taken, actions[name])),
+            "net_median_ns": statistics.median(times) - statistics.median(base(taken, actions[name])),
             "action": actions[name],
         }
         for name, times in taken.items()

@@ -7,12 +7,11 @@
 
 #define GTM_GUARD_TARGET_BUCKETS 1024u   /* x 64 B = 64 KiB */
 #define GTM_GUARD_TARGETS 2048u          /* numbers of VIPs, 0 is "none"; x 32 B = 64 KiB, and 32 KiB of state a CPU */
-#define GTM_GUARD_PAGES 256u             /* x 64 KiB = 16 MiB: two generations, two families, 64 pages each */
-#define GTM_GUARD_SOURCE_LINES (1u << 17)    /* x 64 B = 8 MiB, 8 each: 1 M source prefixes */
+#define GTM_GUARD_PAGES 272u             /* x 64 KiB = 17 MiB: two generations, two families, 68 pages each */
+#define GTM_GUARD_SOURCE_LINES (1u << 15)    /* x 64 B = 2 MiB, 8 each: 256 k source prefixes that lack tokens at a time */
 
 /* Why a packet is dropped, in the order in which it is asked; the numbers are bits of `on` and `dry`. */
 enum gtm_guard_reason {
-	GTM_GUARD_DENY,              /* its source is in a deny list */
 	GTM_GUARD_LENGTH,            /* headers that say more, or less, than there is */
 	GTM_GUARD_FLAGS,             /* SYN with FIN or RST, FIN with RST, none of SYN, RST and ACK */
 	GTM_GUARD_PORT,              /* to port 0, or TCP from it */
@@ -21,6 +20,7 @@ enum gtm_guard_reason {
 	GTM_GUARD_MARTIAN,           /* from where nobody can be (RFC 6890) */
 	GTM_GUARD_FRAGMENT,
 	GTM_GUARD_AMPLIFICATION,     /* UDP from a port that reflectors answer from */
+	GTM_GUARD_DENY,              /* its source is in a deny list */
 	GTM_GUARD_SOURCE_RATE,
 	GTM_GUARD_VIP_RATE,
 	GTM_GUARD_REASONS,
@@ -55,7 +55,8 @@ struct gtm_guard_target { struct gtm_guard_rate packets, syns; };     /* cost 0:
 struct gtm_guard_line { __u64 source[8]; };
 #define GTM_GUARD_MOMENT ((1ULL << 40) - 1)
 
-/* Two bits for each network of 24 bits, IPv4's and the first ones of IPv6. */
+/* Two bits for each network of 24 bits, IPv4's and the first ones of IPv6, in 64 pages; then the same of 20 bits in 4,
+ * which stay in the L2 cache and answer for most. */
 enum gtm_guard_class { GTM_GUARD_UNLISTED, GTM_GUARD_DENIED, GTM_GUARD_LISTED_ALLOWED, GTM_GUARD_FURTHER };
 struct gtm_guard_page { __u64 word[8192]; };
 
@@ -72,6 +73,8 @@ struct gtm_guard_settings {
 };
 #define GTM_GUARD_LISTS4 1u          /* flags: there are lists for this family */
 #define GTM_GUARD_LISTS6 2u
+#define GTM_GUARD_ALLOWS4 4u         /* and they allow somebody, whom no rule drops */
+#define GTM_GUARD_ALLOWS6 8u
 
 /* A CPU's own: nothing here is shared, so counting takes no lock. */
 struct gtm_guard_lane {
@@ -84,7 +87,7 @@ struct gtm_guard_lane {
 _Static_assert(sizeof(struct gtm_guard_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_guard_target) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_guard_line) == 64, "a cache line");
-_Static_assert(sizeof(struct gtm_guard_page) == 65536, "64 pages are 2^24 classes");
+_Static_assert(sizeof(struct gtm_guard_page) == 65536, "64 pages are 2^24 classes, 4 are 2^20");
 _Static_assert(sizeof(struct gtm_guard_settings) == 80 + 8192, "no padding");
 _Static_assert(sizeof(struct gtm_guard_lane) % 64 == 0, "whole cache lines");
 _Static_assert(GTM_GUARD_REASONS <= GTM_GUARD_REASONS_MAX && GTM_GUARD_PASSES <= GTM_GUARD_PASSES_MAX, "a counter for each");

@@ -60,12 +60,14 @@ INLINE void flooded(struct gtm_guard_lane *own, __u64 hash, __u32 bytes)
 
 INLINE int judge(struct seen *s, __u32 number, __u64 hash, __u32 bytes)
 {
-	__u32 active = guard_settings.on | guard_settings.dry, class = classify(s);
+	__u32 active = guard_settings.on | guard_settings.dry, class = GTM_GUARD_UNLISTED;
+	__u32 allows = guard_settings.flags & (s->six ? GTM_GUARD_ALLOWS6 : GTM_GUARD_ALLOWS4);
 
-	if (class == GTM_GUARD_LISTED_ALLOWED)
-		return GTM_GUARD_ALLOWED;
-	if (class == GTM_GUARD_DENIED)
-		s->reasons |= BIT(GTM_GUARD_DENY);
+	if (allows) {
+		class = classify(s);
+		if (class == GTM_GUARD_LISTED_ALLOWED)
+			return GTM_GUARD_ALLOWED;
+	}
 	if (s->source[1] == s->target[1] && s->source[0] == s->target[0])
 		s->reasons |= BIT(GTM_GUARD_LAND);
 	if (active & BIT(GTM_GUARD_MARTIAN) &&
@@ -73,9 +75,16 @@ INLINE int judge(struct seen *s, __u32 number, __u64 hash, __u32 bytes)
 		s->reasons |= BIT(GTM_GUARD_MARTIAN);
 	if (s->reasons & active) {
 #pragma unroll
-		for (int reason = 0; reason < GTM_GUARD_SOURCE_RATE; reason++)
+		for (int reason = 0; reason < GTM_GUARD_DENY; reason++)
 			if (s->reasons & BIT(reason) && falls(reason, bytes))
 				return DROP;
+	}
+	/* Only now, as looking it up may take a cold line or two. */
+	if (active & BIT(GTM_GUARD_DENY)) {
+		if (!allows)
+			class = classify(s);
+		if (class == GTM_GUARD_DENIED && falls(GTM_GUARD_DENY, bytes))
+			return DROP;
 	}
 	if (active & BIT(GTM_GUARD_SOURCE_RATE) && source_exceeds(s) && falls(GTM_GUARD_SOURCE_RATE, bytes))
 		return DROP;
@@ -84,13 +93,15 @@ INLINE int judge(struct seen *s, __u32 number, __u64 hash, __u32 bytes)
 	struct gtm_guard_target *rate = bpf_map_lookup_elem(&guard_rates, &number);
 	struct gtm_guard_lane *own = lane();
 
-	number &= GTM_GUARD_TARGETS - 1;
 	if (!rate)
 		return GTM_GUARD_PASSED;
-	if (active & BIT(GTM_GUARD_VIP_RATE) && exceeds(&own->target[number].packets, &rate->packets) &&
+	__u64 at = number;
+
+	asm volatile("%0 &= %1" : "+r"(at) : "i"(GTM_GUARD_TARGETS - 1));     /* for the verifier, who has lost sight of it */
+	if (active & BIT(GTM_GUARD_VIP_RATE) && exceeds(&own->target[at].packets, &rate->packets) &&
 	    falls(GTM_GUARD_VIP_RATE, bytes))
 		return DROP;
-	if (s->syn && guard_settings.flood_jiffies && exceeds(&own->target[number].syns, &rate->syns))
+	if (s->syn && guard_settings.flood_jiffies && exceeds(&own->target[at].syns, &rate->syns))
 		flooded(own, hash, bytes);
 	return GTM_GUARD_PASSED;
 }

@@ -22,6 +22,15 @@ INLINE __u32 further6(__u32 generation, const struct seen *s)
 	return found ? *found : GTM_GUARD_UNLISTED;
 }
 
+/* The class of a network in the pages from `first` on. */
+INLINE __u32 class_of(__u32 first, __u32 network)
+{
+	__u32 number = first + (network >> 18);
+	struct gtm_guard_page *page = bpf_map_lookup_elem(&guard_pages, &number);
+
+	return page ? page->word[network >> 5 & 8191] >> ((network & 31) << 1) & 3 : GTM_GUARD_UNLISTED;
+}
+
 /* GTM_GUARD_UNLISTED, _DENIED or _LISTED_ALLOWED. */
 INLINE __u32 classify(const struct seen *s)
 {
@@ -29,13 +38,11 @@ INLINE __u32 classify(const struct seen *s)
 		return GTM_GUARD_UNLISTED;
 	__u32 generation = *(volatile __u32 *)&guard_settings.generation & 1;
 	__u32 top = bpf_ntohl(s->six ? s->source[0] : s->source[1] >> 32) >> 8;
-	__u32 number = generation << 7 | (s->six ? 64 : 0) | top >> 18;
-	struct gtm_guard_page *page = bpf_map_lookup_elem(&guard_pages, &number);
+	__u32 first = (generation << 1 | s->six) * (GTM_GUARD_PAGES / 4);
+	__u32 class = class_of(first + 64, top >> 4);
 
-	if (!page)
-		return GTM_GUARD_UNLISTED;
-	__u32 class = page->word[top >> 5 & 8191] >> ((top & 31) << 1) & 3;
-
+	if (class == GTM_GUARD_FURTHER)
+		class = class_of(first, top);
 	if (class != GTM_GUARD_FURTHER)
 		return class;
 	return s->six ? further6(generation, s) : further4(generation, s);

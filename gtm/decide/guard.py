@@ -16,7 +16,7 @@ from struct import unpack_from
 from gtm.decide.balance import ICMP, ICMP6, MAPPED, MASK, TCP, UDP, mix
 from gtm.model.address import IPAddress, IPNetwork
 
-SOURCE_LINES = 1 << 17
+SOURCE_LINES = 1 << 15
 MOMENT = (1 << 40) - 1
 TICK_SHIFT = 20  # moments are 2^-20 jiffies
 FIN, SYN, RST, ACK = 1, 2, 4, 16
@@ -25,15 +25,15 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 class Reason(IntEnum):
     """Why a packet is dropped (enum gtm_guard_reason), in the order in which it is asked."""
 
-    DENY = 0
-    LENGTH = 1
-    FLAGS = 2
-    PORT = 3
-    LAND = 4
-    PIECE = 5
-    MARTIAN = 6
-    FRAGMENT = 7
-    AMPLIFICATION = 8
+    LENGTH = 0
+    FLAGS = 1
+    PORT = 2
+    LAND = 3
+    PIECE = 4
+    MARTIAN = 5
+    FRAGMENT = 6
+    AMPLIFICATION = 7
+    DENY = 8
     SOURCE_RATE = 9
     VIP_RATE = 10
 

@@ -26,8 +26,12 @@ LENGTHS = {4: (0, 1, 8, 15, 23, 24, 25, 28, 31, 32), 6: (0, 3, 16, 23, 24, 25, 3
 
 def looked_up(lists: Lists, source: IPAddress) -> int:
     """What the program finds: two bits, and where they say so the longest network of the trie."""
-    top = int(source) >> WIDTH[source.version] - 24
-    found = int(lists.pages["word"].reshape(-1)[top >> 5]) >> (top & 31) * 2 & 3
+    words = lists.pages["word"].reshape(-1)
+    top = int(source) >> WIDTH[source.version] - 20
+    found = int(words[(1 << 19) + (top >> 5)]) >> (top & 31) * 2 & 3
+    if found == layout.FURTHER:
+        top = int(source) >> WIDTH[source.version] - 24
+        found = int(words[top >> 5]) >> (top & 31) * 2 & 3
     if found != layout.FURTHER:
         return found
     best = (-1, layout.UNLISTED)
@@ -66,6 +70,7 @@ def test_compiled_lists_say_what_the_networks_say(family: int) -> None:
     def check(allow: list[IPNetwork], deny: list[IPNetwork]) -> None:
         rules, lists = policy(allow=tuple(allow), deny=tuple(deny)), compiled(allow, deny)
         assert lists.empty == (not allow and not deny)
+        assert lists.allows == bool(allow)
         for _ in range(20):
             number = sum(random.getrandbits(1) << WIDTH[family] - 1 - at for at in _places(family))
             source = made(number)

@@ -99,7 +99,8 @@ class Guard:
         self.pages[first : first + PAGES] = four.pages
         self.pages[first + PAGES : first + 2 * PAGES] = six.pages
         self.settings["generation"] = following
-        self.settings["flags"] = own.LISTS4 * (not four.empty) | own.LISTS6 * (not six.empty)
+        flags = own.LISTS4 * (not four.empty) | own.LISTS6 * (not six.empty)
+        self.settings["flags"] = flags | own.ALLOWS4 * four.allows | own.ALLOWS6 * six.allows
 
     def dropped(self) -> Counts:
         """(Packets, bytes) dropped by reason."""

@@ -8,13 +8,13 @@ from gtm.publish.dataplane.layout import COUNTER, CPUS
 
 TARGET_BUCKETS = 1024
 TARGETS = 2048
-PAGES = 256
-SOURCE_LINES = 1 << 17
+PAGES = 272
+SOURCE_LINES = 1 << 15
 REASONS_MAX = 16
 PASSES_MAX = 8
 
 UNLISTED, DENIED, LISTED_ALLOWED, FURTHER = range(4)
-LISTS4, LISTS6 = 1, 2
+LISTS4, LISTS6, ALLOWS4, ALLOWS6 = 1, 2, 4, 8
 
 BUCKET = np.dtype([("address", "V16", 3), ("number", "<u2", 3), ("pad", "<u2", 5)])
 RATE = np.dtype([("cost", "<u8"), ("burst", "<u8")])

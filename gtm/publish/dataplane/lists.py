@@ -1,4 +1,4 @@
-"""Allow and deny lists as the guard reads them: two bits for a network of 24 bits, and a trie of what is longer."""
+"""Allow and deny lists as the guard reads them: two bits for a network of 24 and of 20 bits, a trie of longer ones."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from gtm.model.address import IPNetwork
 from gtm.publish.dataplane import guard_layout as layout
 
-TOP_BITS = 24
+TOP_BITS, SUMMARY_BITS = 24, 20
 Classes = dict[tuple[int, int], int]  # class by network: its first bits, and how many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lists:
-    """One family's lists: 2^24 classes of two bits in 64 pages; keys and values of the trie of longer networks."""
+    """One family's lists: 2^24 and 2^20 classes of two bits in 64 and 4 pages; the trie of longer networks."""
 
     pages: NDArray[np.void]
     keys: NDArray[np.void]
@@ -28,6 +28,14 @@ class Lists:
     def empty(self) -> bool:
         """Whether nothing is listed."""
         return not len(self.keys) and not self.pages["word"].any()
+
+    @property
+    def allows(self) -> bool:
+        """Whether anybody is allowed."""
+        words = self.pages["word"]
+        half = words & np.uint64(0x5555555555555555)  # DENIED is 1, LISTED_ALLOWED 2, FURTHER both
+        upper = words >> np.uint64(1) & np.uint64(0x5555555555555555)
+        return bool((upper & ~half).any() or (self.values == layout.LISTED_ALLOWED).any())
 
 
 def compile4(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
@@ -74,10 +82,12 @@ def _compile(found: Classes, width: int, key: np.dtype[np.void]) -> Lists:
         if classes[top]:
             longer[top, TOP_BITS] = int(classes[top])  # so that the trie alone is right about this network
         classes[top] = layout.FURTHER
+    under = classes.reshape(1 << SUMMARY_BITS, -1)
+    summary = np.where((under == under[:, :1]).all(axis=1), under[:, 0], layout.FURTHER).astype(np.uint8)
     keys = np.zeros(len(longer), key)
     for at, (bits, length) in enumerate(longer):
         keys[at] = length, (bits << width - length).to_bytes(width // 8, "big")
-    fours = classes.reshape(-1, 4)
+    fours = np.concatenate((classes, summary)).reshape(-1, 4)
     packed = fours[:, 0] | fours[:, 1] << 2 | fours[:, 2] << 4 | fours[:, 3] << 6
     return Lists(
         pages=packed.view(layout.PAGE),
