@@ -10,7 +10,6 @@ from pathlib import Path
 from gtm.cli.command import OK, Commands, Parser, add_command, say
 from gtm.model.address import IPNetwork
 from gtm.model.balance import GUE_PORT, AttachMode
-from gtm.model.errors import AskedError
 
 PINS, DECAP_PINS = Path("/sys/fs/bpf/gtm"), Path("/sys/fs/bpf/gtm-decap")
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack")
@@ -89,6 +88,7 @@ def _add_decap(actions: Commands) -> None:
         examples="""
 gtm balance decap eth0 --from 10.1.0.0/24                                  GUE: the addresses of the instances
 gtm balance decap eth0 --from 172.31.0.0/16 --from fd00:31::/64            IPIP and GRE: their `source`
+gtm balance decap eth0                                                     what unwraps there now, and how much
 gtm balance decap eth0 --off
 
 The program stays when this command has ended, and takes the place of an older one without a gap when it is said again.
@@ -109,11 +109,11 @@ CAP_NET_ADMIN and CAP_PERFMON. No deployment folder is read.
     decap.add_argument("--port", metavar="N", type=_port, default=GUE_PORT, help="GUE's UDP port (default: 6080)")
     decap.add_argument(
         "--mode",
-        choices=[str(mode) for mode in AttachMode],
+        choices=[*(str(mode) for mode in AttachMode), "tc"],
         default=str(AttachMode.NATIVE),
-        help="native: in the driver (default); generic: behind it, on any interface",
+        help="native: XDP in the driver (default); generic: behind it, anywhere; tc: behind GRO, faster for bulk",
     )
-    decap.add_argument("--replace", action="store_true", help="change the mode, with a moment in between")
+    decap.add_argument("--replace", action="store_true", help="from native to generic or back: a moment in between")
     decap.add_argument("--off", action="store_true", help="take the program off")
     decap.add_argument(
         "--objects", metavar="DIR", type=Path, help="the folder of the program, decap.bpf.o (default: gtm's own)"
@@ -298,13 +298,13 @@ def run_decap(options: argparse.Namespace) -> int:
     if options.off:
         done = decap.detach(options.interface, pins=options.pins)
     elif not options.sources:
-        raise AskedError("is missing: the outer sources of the balancers", argument="--from")
+        done = decap.show(options.interface, pins=options.pins)
     else:
         done = decap.attach(
             options.interface,
             sources=options.sources,
             port=options.port,
-            mode=AttachMode(options.mode),
+            mode=options.mode,
             replace=options.replace,
             pins=options.pins,
             program=decap.OBJECT if options.objects is None else options.objects / decap.OBJECT.name,

@@ -18,12 +18,14 @@ from gtm.cli.main import main
 from gtm.model.address import IPNetwork
 from gtm.model.balance import AttachMode
 from gtm.model.errors import AskedError, GtmError, PublishError
+from gtm.publish.dataplane import tc
 from gtm.publish.dataplane.link import hook
 from tests.dataplane.bpffs import mounted
 from tests.lab.network import Host, switch
 
 LINK, BACKEND, VIP, PORT = "eth0", "10.88.0.9", "10.99.0.1", 9000
 OURS = (ip_network("10.88.0.0/29"), ip_network("fd00:31::/64"))
+MODES = ("native", "generic", "tc")
 ARRIVES_S = 60.0
 
 
@@ -71,14 +73,12 @@ def listening(host: Host) -> socket.socket:
     return host.inside(make)
 
 
-@pytest.mark.parametrize("mode", list(AttachMode))
-def test_ours_are_unwrapped_and_strangers_are_not(
-    built: Path, hosts: dict[str, Host], pins: Path, mode: AttachMode
-) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_ours_are_unwrapped_and_strangers_are_not(built: Path, hosts: dict[str, Host], pins: Path, mode: str) -> None:
     own = hosts["own"]
     again = partial(decap.attach, LINK, sources=OURS, port=6080, mode=mode, pins=pins, program=built / "decap.bpf.o")
     done = own.inside(again)
-    assert (done.outcome, done.mode, done.sources) == ("attached", str(mode), ("10.88.0.0/29", "fd00:31::/64"))
+    assert (done.outcome, done.mode, done.sources) == ("attached", mode, ("10.88.0.0/29", "fd00:31::/64"))
     with listening(own) as server:
         send(hosts["other"], b"stranger")
         send(hosts["lb"], b"ours")
@@ -88,9 +88,14 @@ def test_ours_are_unwrapped_and_strangers_are_not(
         assert own.inside(wider).sources == ("10.88.0.0/24",)
         send(hosts["other"], b"no stranger any more")
         assert server.recv(100) == b"no stranger any more"
+    now = own.inside(partial(decap.show, LINK, pins=pins))
+    assert (now.mode, now.sources, now.port, now.outcome) == (mode, ("10.88.0.0/24",), 6080, None)
+    assert (now.unwrapped, now.sent_on) == (2, 0)
+    assert now.left >= 1
     off = partial(decap.detach, LINK, pins=pins)
     assert own.inside(off).outcome == "removed"
-    assert own.inside(lambda: hook(LINK)).program is None
+    assert own.inside(lambda: (hook(LINK).program, tc.program(LINK))) == (None, None)
+    assert own.inside(partial(decap.show, LINK, pins=pins)).mode is None
     assert own.inside(off).outcome is None
     assert list(pins.iterdir()) == []
 
@@ -103,6 +108,20 @@ def test_another_mode_is_asked_for(built: Path, hosts: dict[str, Host], pins: Pa
         own.inside(partial(put, mode=AttachMode.GENERIC))
     assert own.inside(partial(put, mode=AttachMode.GENERIC, replace=True)).outcome == "moved"
     own.inside(partial(decap.detach, LINK, pins=pins))
+
+
+def test_to_tc_and_back_there_is_no_moment_in_between(built: Path, hosts: dict[str, Host], pins: Path) -> None:
+    own = hosts["own"]
+    for mode, outcome in (("native", "attached"), ("tc", "moved"), ("tc", "updated"), ("generic", "moved")):
+        put = partial(decap.attach, LINK, sources=OURS, port=6080, pins=pins, program=built / "decap.bpf.o", mode=mode)
+        done = own.inside(put)
+        assert (done.outcome, done.mode) == (outcome, mode)
+        assert (own.inside(lambda: tc.program(LINK)) is None) == (mode != "tc")
+        with listening(own) as server:
+            send(hosts["lb"], mode.encode())
+            assert server.recv(100) == mode.encode()
+    assert own.inside(partial(decap.show, LINK, pins=pins)).unwrapped == 4
+    assert own.inside(partial(decap.detach, LINK, pins=pins)).outcome == "removed"
 
 
 def test_what_the_machine_lets_no_client_through_by_is_said(
@@ -144,7 +163,6 @@ def test_where_there_is_no_program_or_no_bpffs_it_is_said(tmp_path: Path, pins: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["eth0"], "is missing: the outer sources of the balancers"),
         (["eth0", "--from", "10.1.0.1/24"], "has host bits set (allowed: a network such as 10.1.0.0/24)"),
         (["eth0", "--from", "10.1.0.0/24", "--port", "0"], "'0' is not a port (allowed: 1 to 65535)"),
         (["eth0", "--from", "10.1.0.0/24", "--mode", "fast"], "invalid choice: 'fast'"),
@@ -161,6 +179,7 @@ def test_what_is_said() -> None:
     )
     assert decap.decap_text(there).splitlines() == [
         "eth0: unwraps what comes from 10.1.0.0/24, GUE at port 6080 (attached, native)",
+        "  0 packets unwrapped, 0 sent on, 0 left as they were",
         "note: x",
     ]
     gone = Decap(interface="eth0", mode=None, sources=(), port=0, outcome="removed")

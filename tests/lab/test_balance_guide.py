@@ -21,6 +21,7 @@ from tests.lab.network import Host, switch
 
 VIP, CLIENT, PORT, MTU = "203.0.113.1", "198.51.100.7", 7000, 1500
 BACKENDS = {"a1": "10.88.0.11", "a2": "10.88.0.12"}
+MODES = {"a1": "generic", "a2": "tc"}
 SERVICES = """\
 secret_file: keys/balance
 services:
@@ -92,7 +93,7 @@ class Site:
         said = json.loads(self.gtm(name, "balance", "setup", f"web/{name}", "--json", "-C", str(self.folder)))
         assert said["notes"] == []
         own = f"{sys.executable} -m gtm.cli.main"
-        more = f"--mode generic --pins {self.pins / name} --objects {self.built}"
+        more = f"--mode {MODES[name]} --pins {self.pins / name} --objects {self.built}"
         for command in said["commands"]:
             is_ours = command.startswith("gtm ")
             self.shell(name, f"{own} {command.removeprefix('gtm ')} {more}" if is_ours else command)

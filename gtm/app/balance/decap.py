@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gtm.config.nearby import listed
 from gtm.model.address import IPNetwork
 from gtm.model.balance import AttachMode
 from gtm.model.errors import AskedError, GtmError
-from gtm.publish.dataplane import bpf, layout, link
+from gtm.publish.dataplane import bpf, layout, link, tc
 from gtm.publish.dataplane.pins import Pins
 from gtm.web.document import as_object
 
@@ -18,6 +24,8 @@ OBJECT = Path(bpf.__file__).with_name("decap.bpf.o")
 PINS = Path("/sys/fs/bpf/gtm-decap")
 CONF = Path("/proc/sys/net/ipv4/conf")
 PROGRAM, VERSION = "gtm_decap", f"decap-{layout.DECAP_SETTINGS.itemsize}"
+NATIVE, TC = str(AttachMode.NATIVE), "tc"
+CPUS = 64  # lines of counters (GTM_DECAP_CPUS)
 STRICT = 1  # of rp_filter (RFC 3704)
 
 
@@ -25,14 +33,19 @@ STRICT = 1  # of rp_filter (RFC 3704)
 class Decap:
     """What unwraps on an interface: from which outer sources, GUE at which port; `notes` say what to think of.
 
-    `outcome` is what was done: attached, updated, moved, removed, or None where nothing is there.
+    `mode` is native, generic or tc; None: nothing is there. `outcome` is what was done: attached, updated, moved (from
+    another mode), removed; None: nothing. Packets are counted since it was attached for the first time: `unwrapped`,
+    `sent_on` to who had the flow before, and `left` as they were, not being the balancers'.
     """
 
     interface: str
     mode: str | None
-    sources: tuple[str, ...]
-    port: int
-    outcome: str | None
+    sources: tuple[str, ...] = ()
+    port: int = 0
+    outcome: str | None = None
+    unwrapped: int = 0
+    sent_on: int = 0
+    left: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -41,7 +54,7 @@ def attach(
     *,
     sources: Sequence[IPNetwork],
     port: int,
-    mode: AttachMode = AttachMode.NATIVE,
+    mode: str = NATIVE,
     replace: bool = False,
     pins: Path = PINS,
     program: Path = OBJECT,
@@ -49,25 +62,43 @@ def attach(
     """Unwrap what comes from these networks, from now on and when this process is gone; it may be said again and again.
 
     At most one network of each family, the IPv6 one a /64. Raises AskedError for others, GtmError where the kernel does
-    not do it. `replace`: in another mode than it runs, with a moment in between.
+    not do it. `replace`: from native to generic or back, with a moment in between; to tc and from it there is none.
     """
     wanted = _sources(sources)
+    here = _pins(pins, interface)
     try:
-        with _pins(pins, interface).load(program) as loaded:
+        with here.load(program) as loaded:
             settings = loaded.map_view(".bss", layout.DECAP_SETTINGS)[0]
             for name, value in wanted.items():
                 settings[name] = value
             settings["port"] = port
-            pin = _pins(pins, interface).link(interface)
-            outcome = link.attach(loaded.program(PROGRAM), interface=interface, mode=mode, pin=pin, move=replace)
+            outcome = _attach(loaded, interface, mode=mode, pin=here.link(interface), replace=replace)
     except OSError as error:
         raise GtmError(f"the program for backends cannot be loaded: {error}") from error
+    return dataclasses.replace(show(interface, pins=pins), outcome=outcome)
+
+
+def show(interface: str, *, pins: Path = PINS) -> Decap:
+    """What unwraps now. Raises GtmError."""
+    here = _pins(pins, interface)
+    folder = here.maps / OBJECT.name.split(".")[0]
+    try:
+        mode = _mode(interface, here.link(interface))
+        settings = _read(folder / "bss", layout.DECAP_SETTINGS, 1) if mode else None
+        counters = _read(folder / "counters", layout.DECAP_COUNTERS, CPUS) if mode else None
+    except OSError as error:
+        raise GtmError(f"{interface}: {error.strerror or error}") from error
+    if settings is None or counters is None:
+        return Decap(interface=interface, mode=mode)
+    left, unwrapped, sent_on = (int(each) for each in counters["packets"].sum(axis=0)[:3])
     return Decap(
         interface=interface,
-        mode=link.hook(interface).mode,
-        sources=tuple(map(str, sources)),
-        port=port,
-        outcome=str(outcome),
+        mode=mode,
+        sources=tuple(_written(settings[0])),
+        port=int(settings[0]["port"]),
+        unwrapped=unwrapped,
+        sent_on=sent_on,
+        left=left,
         notes=tuple(_notes(interface)),
     )
 
@@ -76,11 +107,50 @@ def detach(interface: str, *, pins: Path = PINS) -> Decap:
     """Take the program off. Raises GtmError."""
     here = _pins(pins, interface)
     try:
-        gone = link.detach(here.link(interface))
+        by_tc, by_link = tc.detach(interface), link.detach(here.link(interface))
         here.remove()
     except OSError as error:
         raise GtmError(f"{interface}: {error.strerror or error}") from error
-    return Decap(interface=interface, mode=None, sources=(), port=0, outcome="removed" if gone else None)
+    return Decap(interface=interface, mode=None, outcome="removed" if by_tc or by_link else None)
+
+
+def _attach(loaded: bpf.Object, interface: str, *, mode: str, pin: Path, replace: bool) -> str:
+    """Attach first and take off what was there in another way then: what is unwrapped is not unwrapped twice."""
+    if mode == TC:
+        there = tc.attach(loaded.program(f"{PROGRAM}_tc"), interface)
+        moved = link.detach(pin)
+    else:
+        outcome = link.attach(loaded.program(PROGRAM), interface=interface, mode=mode, pin=pin, move=replace)
+        there = outcome is link.Outcome.UPDATED
+        moved = tc.detach(interface) or outcome is link.Outcome.MOVED
+    return str(link.Outcome.MOVED if moved else link.Outcome.UPDATED if there else link.Outcome.ATTACHED)
+
+
+def _mode(interface: str, pin: Path) -> str | None:
+    found = link.program_of(pin)
+    if found is not None and link.hook(interface).program == found:
+        return link.hook(interface).mode
+    return None if tc.program(interface) is None else TC
+
+
+def _read(pin: Path, dtype: np.dtype[np.void], entries: int) -> NDArray[np.void] | None:
+    """The records of a pinned map, copied; None where there is none."""
+    fd = bpf.pinned(pin)
+    if fd is None:
+        return None
+    try:
+        return bpf.view(fd, entries * dtype.itemsize, dtype).copy()
+    finally:
+        os.close(fd)
+
+
+def _written(settings: np.void) -> Iterator[str]:
+    """The networks as settings have them."""
+    source4, mask4 = (IPv4Address(settings[name].tobytes()) for name in ("source4", "mask4"))
+    if int(mask4):
+        yield str(ip_network(f"{source4}/{mask4}"))
+    if any(source6 := settings["source6"].tobytes()):
+        yield str(ip_network((IPv6Address(source6 + bytes(8)), 64)))
 
 
 def _pins(folder: Path, interface: str) -> Pins:
@@ -132,6 +202,13 @@ def decap_document(found: Decap) -> dict[str, object]:
 def decap_text(found: Decap) -> str:
     """What unwraps, as text."""
     if found.mode is None:
-        return f"{found.interface}: {'nothing is unwrapped any more' if found.outcome else 'nothing was unwrapped'}"
-    first = f"{found.interface}: unwraps what comes from {', '.join(found.sources)}, GUE at port {found.port}"
-    return "\n".join((f"{first} ({found.outcome}, {found.mode})", *(f"note: {note}" for note in found.notes)))
+        return f"{found.interface}: nothing is unwrapped{' any more' if found.outcome else ''}"
+    how = found.mode if found.outcome is None else f"{found.outcome}, {found.mode}"
+    sources = ", ".join(found.sources)
+    return "\n".join(
+        (
+            f"{found.interface}: unwraps what comes from {sources}, GUE at port {found.port} ({how})",
+            f"  {found.unwrapped} packets unwrapped, {found.sent_on} sent on, {found.left} left as they were",
+            *(f"note: {note}" for note in found.notes),
+        )
+    )
