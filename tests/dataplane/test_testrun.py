@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gtm.app.balance.explain import BalanceExplained, Names, explained, explained_text
+from gtm.app.balance.explain import MEANING, BalanceExplained, Names, explained, explained_text
 from gtm.app.balance.question import Question, asked, frame
 from gtm.decide.balance import Verdict, balance, parse
 from gtm.decide.guard import Limits, Pass, Policy, Reason
 from gtm.model.errors import AskedError, PublishError
+from gtm.publish.dataplane import guard_layout, layout
 from gtm.publish.dataplane.guard import Guard
 from gtm.publish.dataplane.maps import Balancer
 from gtm.publish.dataplane.pins import Pins
@@ -50,10 +51,12 @@ def live(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live
         with Balancer(built / "balance.bpf.o", pins.load) as balancer:
 
             def load(path: Path, shared: dict[str, int]) -> object:
-                return pins.load(path, shared=shared)
+                return pins.load(path, shared=shared, version=layout.digest(guard_layout.BY_STRUCT))
 
             with Guard(balancer.object, built / "guard.bpf.o", load) as guard:  # type: ignore[arg-type]
                 balancer.set_vips(tables.vips, tables.seed)
+                balancer.settings["answer_gap_ns"] = 0
+                balancer.set_servers(tables.servers, tables.seed)
                 balancer.set_backends(tables.backends)
                 for number, slots in tables.rings.items():
                     balancer.set_ring(number, slots, generation=number + 100)
@@ -109,6 +112,10 @@ def test_frames_are_whole(family: int, protocol: str, payload: int) -> None:
     covered += bytes(len(covered) % 2)
     total = sum(int.from_bytes(covered[i : i + 2], "big") for i in range(0, len(covered), 2))
     assert total % 0xFFFF == 0
+
+
+def test_every_verdict_has_a_meaning() -> None:
+    assert set(MEANING) == set(Verdict)
 
 
 def test_a_row_that_does_not_move(quiet: Live) -> None:

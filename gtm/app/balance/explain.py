@@ -47,6 +47,7 @@ MEANING: Mapping[Verdict, str] = {
     Verdict.TX_ECHO: "is answered here",
     Verdict.TX_TOO_BIG: "does not fit into what goes to the backend: its sender is told",
     Verdict.DROP_NO_BACKEND: "nobody alive owns its row: dropped",
+    Verdict.DROP_TOO_BIG: "does not fit into what goes to the backend, and its sender is not to be told: dropped",
     Verdict.DROP_NO_ROOM: "there is no room before it for the outer header: dropped",
 }
 

@@ -39,6 +39,11 @@ class Pins:
         """The folder of this layout's maps."""
         return self.folder / f"{PREFIX}{self.version}"
 
+    def maps_of(self, path: Path, version: str | None = None) -> Path:
+        """The folder of an object's maps, which may have a layout of their own."""
+        stem = path.name.split(".")[0]
+        return self.maps / (stem if version is None else f"{stem}-{version}")
+
     def others(self) -> tuple[str, ...]:
         """The layouts of other releases that are pinned here."""
         found = (each.name.removeprefix(PREFIX) for each in _listed(self.folder) if each.name.startswith(PREFIX))
@@ -61,8 +66,7 @@ class Pins:
         where it does not load.
         """
         shared = shared or {}
-        stem = path.name.split(".")[0]
-        folder = self.maps / (stem if version is None else f"{stem}-{version}")
+        folder = self.maps_of(path, version)
         with contextlib.ExitStack() as opened:
 
             def reuse(name: str, declared: bpf.Shape) -> int | None:

@@ -26,7 +26,7 @@ from gtm.publish.dataplane import maps as balancer
 from gtm.publish.dataplane.maps import ring_of
 from gtm.publish.dataplane.pins import Pins
 
-READ = frozenset({"vips", "backends", "rings"})
+READ = frozenset({"vips", "backends", "rings", "servers"})
 GUARD_READ = frozenset({"guard_targets", "guard_rates", "guard_pages", "guard_longer4", "guard_longer6"})
 ACTIONS = ("ABORTED", "DROP", "PASS", "TX", "REDIRECT")
 FRAME_MAX = 3400  # a page, less the headroom and what the kernel keeps behind a frame
@@ -65,8 +65,8 @@ class Twin:
     def __init__(self, pins: Pins, objects: Path | None = None) -> None:
         """`objects` is the folder of the programs (default: gtm's own). Needs root, or what `gtm balance run` needs."""
         self._stack = ExitStack()
-        self._pinned = pins.maps / balancer.OBJECT.name.split(".")[0]
-        guarding = pins.maps / guard.OBJECT.name.split(".")[0]
+        self._pinned = pins.maps_of(balancer.OBJECT)
+        guarding = pins.maps_of(guard.OBJECT, layout.digest(guard_layout.BY_STRUCT))
         if not self._pinned.exists():
             raise PublishError(
                 "nothing of this release is loaded (gtm balance run)", target=str(pins.folder), change="look"
