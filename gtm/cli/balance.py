@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
-from gtm.cli.command import OK, Commands, Parser, add_command, say
+from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, say
 from gtm.model.address import IPNetwork
 from gtm.model.balance import GUE_PORT, AttachMode
 
@@ -25,6 +25,7 @@ from nothing to a balancer:
   gtm check                                        what dataplane/services.yaml says is checked with the rest
   gtm balance show --node lb1-us-east              what that comes to for an instance
   gtm balance run --dry-run                        what would change in the kernel
+  gtm balance doctor                               would this machine do it well?
   gtm balance run                                  on the instance itself
   gtm balance explain 198.51.100.7:40000 203.0.113.1:443 tcp
 
@@ -210,6 +211,22 @@ def _flags(text: str) -> tuple[str, ...]:
     return names
 
 
+def _add_doctor(actions: Commands) -> None:
+    doctor = add_command(
+        actions,
+        "doctor",
+        run_doctor,
+        about="Examine this machine. Driver, mode, queues, offloads, MTU, next hops, rights; and what to change.",
+        examples="""
+gtm balance doctor                               before the first `gtm balance run`, or when something is odd
+gtm balance doctor --json
+
+Nothing is changed. Exit code 1 if there is an error; warnings may be meant.
+""",
+    )
+    add_pins(doctor)
+
+
 def _add_detach(actions: Commands) -> None:
     detach = add_command(
         actions,
@@ -262,6 +279,15 @@ def run_explain(options: argparse.Namespace) -> int:
     found = explain.explain(options.folder, question, pins=options.pins, objects=options.objects)
     say(options, explain.explained_document(found), explain.explained_text(found))
     return OK
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """Examine this machine."""
+    from gtm.app.balance import doctor
+
+    found = doctor.doctor(options.folder, pins=options.pins)
+    say(options, doctor.examined_document(found), doctor.examined_text(found))
+    return OK if found.ok else PROBLEM
 
 
 def run_detach(options: argparse.Namespace) -> int:
