@@ -250,6 +250,7 @@ ACTIONS: tuple[Callable[[Commands], None], ...] = (
     _add_show,
     _add_setup,
     _add_run,
+    _add_doctor,
     _add_detach,
     _add_explain,
     _add_decap,

@@ -28,8 +28,8 @@ from gtm.app.await_revision import Applied
 from gtm.app.balance import run as balance_run
 from gtm.app.balance import show as balance_show
 from gtm.app.balance.decap import Decap
-from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow
 from gtm.app.balance.doctor import Examined
+from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
 from gtm.app.balance.setup import BackendSetup
 from gtm.app.check import Counts, FailedTest, Fault, Report

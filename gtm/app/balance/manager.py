@@ -27,16 +27,13 @@ from gtm.app.balance.plan import Plan, Planned, ServicePlan, Sight, next_hops, p
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
 from gtm.app.balance.reconcile import Reconciler
-from gtm.app.balance.sync import PeerStatus, Sync, bind, meaning
+from gtm.app.balance.sync import PeerStatus
 from gtm.app.clock import boot_s
 from gtm.config.watch import watch_signature
-from gtm.model.address import Endpoint, IPAddress
-from gtm.model.balance import SyncSettings
+from gtm.model.address import IPAddress
 from gtm.model.balancing import BackendReport, BalancerReport, PeerReport, ServiceReport, Standing
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
-from gtm.publish.dataplane.events import Events
-from gtm.publish.dataplane.flows import Flows
 from gtm.publish.dataplane.neighbours import Neighbours
 from gtm.publish.dataplane.pins import Pins
 
@@ -52,10 +49,7 @@ AGAIN_S = 1.0  # after something could not be written
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What `run` hands over: programs attached, tables open, the folders.
-
-    `opened`: the tables are those of a manager that was ready.
-    """
+    """What `run` hands over: programs attached, tables open, the folders."""
 
     folder: Path
     state: Path
@@ -64,7 +58,6 @@ class Loaded:
     reconciler: Reconciler
     neighbours: Neighbours
     protector: Protector
-    opened: bool
 
 
 @dataclass(slots=True)
@@ -85,8 +78,6 @@ class Manager:
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
-    _sync: Sync | None = None
-    _resync: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.TimerHandle | None = None
     _started_s: float = field(default_factory=time.time)
 
@@ -121,8 +112,6 @@ class Manager:
             self.ready.gate("sync", self._peering.why_not)
             parts.append(self._peering.run())
         parts += [self._write(), self._beat(), self._ending.wait()]
-        if not once:
-            parts.append(self._keep_sync())
         if once:
             parts.append(self._settled.wait())
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -178,8 +167,6 @@ class Manager:
         self._health.update(self._checks())
         self._peering.follow(found)
         self._look_at_neighbours()
-        if _synced(was) != _synced(found):
-            self._resync.set()
         self._dirty.set()
         log.info("deployment", services=len(found.dataplane.services))
 
@@ -219,59 +206,6 @@ class Manager:
         protection = self._balancing.dataplane.protection
         return tuple(map(Path, (*protection.allow_files, *protection.deny_files)))
 
-    # ------------------------------------------------------------------------------------------------------- syncing
-
-    async def _keep_sync(self) -> None:
-        """Sync state with the peers as the file has them, once the numbers of backends are known."""
-        self.ready.gate("sync", self._unsynced)
-        await self._settled.wait()
-        while True:
-            self._resync.clear()
-            changed = asyncio.ensure_future(self._resync.wait())
-            waiting: list[asyncio.Future[Any]] = [changed]
-            try:
-                self._sync = self._make_sync()
-                if self._sync is not None:
-                    waiting.append(asyncio.ensure_future(self._sync.run()))
-                self._problem("sync", None)
-            except OSError as error:
-                self._problem("sync", f"cannot listen: {error.strerror}")
-            try:
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for each in done:
-                    each.result()
-            finally:
-                for each in waiting:
-                    each.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
-
-    def _make_sync(self) -> Sync | None:
-        """State sync with today's peers; None where the file has none. Raises OSError."""
-        instance, loaded = self._balancing.instance, self.loaded
-        if instance.sync is None:
-            return None
-        balancer, keys = loaded.reconciler.balancer, loaded.reconciler.keys
-        return Sync(
-            instance.sync,
-            bound=bind(instance.sync.listen),
-            node=instance.node,
-            region=instance.region,
-            peers=dict(_synced(self._balancing)[1]),
-            key=keys.sync,
-            table=meaning(keys.seed),
-            flows=Flows(balancer.flows),
-            events=Events(balancer.object.map_fd("events"), balancer.settings),
-            numbers=loaded.reconciler.numbers,
-            lost=lambda: int(balancer.counters["events"]["lost"].sum()),
-            opened=loaded.opened,
-        )
-
-    def _unsynced(self) -> str | None:
-        """Why flows of others may be missing here; None: none is."""
-        if self._balancing.instance.sync is None:
-            return None
-        return "has not begun" if self._sync is None else self._sync.why_not()
-
     # ------------------------------------------------------------------------------------------------------- writing
 
     async def _write(self) -> None:
@@ -287,10 +221,7 @@ class Manager:
             now_s = boot_s()
             planned = self._think(now_s)
             try:
-                numbers = self.loaded.reconciler.numbers
                 applied = await asyncio.to_thread(self.loaded.reconciler.apply, planned, now_s)
-                if self._sync is not None and numbers != self.loaded.reconciler.numbers:
-                    self._sync.set_numbers(self.loaded.reconciler.numbers)
                 self._keep(planned)
                 await self._protect()
             except (GtmError, OSError) as error:
@@ -398,6 +329,7 @@ class Manager:
         instance = found.instance
         faults = [f"{target}: {why}" for target, why in self._health.faults.items()]
         offset_s = time.time() - boot_s()
+        synced = self._peering.status()
         report = BalancerReport(
             node=instance.node,
             region=instance.region,
@@ -413,7 +345,7 @@ class Manager:
             ready=self.ready.unready is None,
             unready=self.ready.unready,
             problem=next(iter([*self._problems.values(), *faults]), None),
-            peers=() if self._sync is None else tuple(map(_peer, self._sync.status().peers)),
+            peers=() if synced is None else tuple(map(_peer, synced.peers)),
         )
         try:
             standing.save(loaded.state, report)
@@ -446,12 +378,6 @@ class Manager:
             flows=None if counted is None else int(counted.flows[number]),
             packets_per_s=None if counted is None else counted.packets_per_s(before, number),
         )
-
-
-def _synced(found: Balancing) -> tuple[SyncSettings | None, tuple[tuple[str, Endpoint], ...]]:
-    """What state sync is made of: this instance's settings, and where each peer listens."""
-    peers = found.dataplane.peers(found.instance)
-    return found.instance.sync, tuple((each.node, each.sync.listen) for each in peers if each.sync is not None)
 
 
 def _peer(status: PeerStatus) -> PeerReport:

@@ -26,7 +26,7 @@ from gtm.app.clock import boot_s
 from gtm.app.folders import state_folder
 from gtm.app.logs import log_to_stderr
 from gtm.model.balance import Through
-from gtm.model.errors import GtmError, PublishError, StoreError
+from gtm.model.errors import GtmError, PublishError
 from gtm.publish.dataplane import guard_layout, layout, link
 from gtm.publish.dataplane.guard import OBJECT as GUARD
 from gtm.publish.dataplane.guard import Guard
@@ -103,11 +103,6 @@ def run(
             reconciler = _reconciler(balancer, keys, state)
             reconciler.adopt(found.dataplane.services)
             protector = Protector(guard, reconciler.jiffies, keys)
-            opened = (
-                not pinned.others()
-                and _was_ready(state)
-                and any(ring.adopted is not None for ring in reconciler.rings.values())
-            )
             if pinned.others():  # nothing of theirs is read any more: what is known goes in before packets come
                 reconciler.apply(_first_plan(found, state, neighbours), boot_s())
                 protector.apply(found.dataplane)
@@ -130,7 +125,6 @@ def run(
                 reconciler=reconciler,
                 neighbours=neighbours,
                 protector=protector,
-                opened=opened,
             )
             asyncio.run(_manage(loaded, ready, once=once))
 
@@ -252,14 +246,6 @@ def _guard(balancer: Balancer, object_file: Path, pinned: Pins) -> Iterator[Guar
         raise PublishError(_words(error), target=object_file.name, change="load") from error
     with guard:
         yield guard
-
-
-def _was_ready(state: Path) -> bool:
-    """Whether the manager before this one said, not long before its end, that the instance may attract traffic."""
-    try:
-        return standing.load(state).ready
-    except StoreError:
-        return False
 
 
 def _attach(balancer: Balancer, found: Balancing, pinned: Pins, *, move: bool) -> Outcome:
