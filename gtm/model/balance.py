@@ -275,7 +275,6 @@ class Protection:
     vip_rates: Mapping[str, Rate] = field(default_factory=dict)
     syn_flood: SynFlood = SynFlood.AUTO
     syn_rate: int = SYN_RATE
-    syn_cookies: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,7 +146,6 @@ def protections(draw: st.DrawFn, names: tuple[str, ...], folder: Path) -> Protec
         vip_rates=vips,
         syn_flood=draw(st.sampled_from(SynFlood)),
         syn_rate=draw(st.integers(1, 10**9)),
-        syn_cookies=draw(st.booleans()),
     )
 
 
@@ -242,7 +241,6 @@ def write_protection(one: Protection) -> dict[str, Any]:
             "vip_rates": {name: write_rate(each) for name, each in one.vip_rates.items()} or None,
             "syn_flood": str(one.syn_flood),
             "syn_rate": one.syn_rate,
-            "syn_cookies": one.syn_cookies,
         }
     )
 

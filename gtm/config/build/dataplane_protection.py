@@ -36,7 +36,6 @@ def build_protection(document: Document, found: DataplaneFile, folder: Path) -> 
         vip_rates={name: _rate(each) for name, each in shape.vip_rates.items()},
         syn_flood=SynFlood(shape.syn_flood),
         syn_rate=shape.syn_rate,
-        syn_cookies=shape.syn_cookies,
     )
 
 

@@ -284,7 +284,6 @@ class ProtectionShape(Shape):
         default="auto", description="When new flows are not remembered: never, during a flood of SYNs, always."
     )
     syn_rate: int = Field(default=SYN_RATE, ge=1, le=RATE_MAX, description="SYNs a second to a VIP that are a flood.")
-    syn_cookies: bool = Field(default=False, description="Whether SYN cookies are used during a flood.")
 
 
 class DataplaneFile(Shape):
