@@ -22,7 +22,7 @@ enum gtm_guard_reason {
 	GTM_GUARD_AMPLIFICATION,     /* UDP from a port that reflectors answer from */
 	GTM_GUARD_DENY,              /* its source is in a deny list */
 	GTM_GUARD_SOURCE_RATE,
-	GTM_GUARD_VIP_RATE,
+	GTM_GUARD_VIP_RATE,          /* of all but TCP with ACK and without SYN */
 	GTM_GUARD_REASONS,
 };
 #define GTM_GUARD_REASONS_MAX 16

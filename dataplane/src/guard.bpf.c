@@ -98,7 +98,8 @@ INLINE int judge(struct seen *s, __u32 number, __u64 hash, __u32 bytes)
 	__u64 at = number;
 
 	asm volatile("%0 &= %1" : "+r"(at) : "i"(GTM_GUARD_TARGETS - 1));     /* for the verifier, who has lost sight of it */
-	if (active & BIT(GTM_GUARD_VIP_RATE) && exceeds(&own->target[at].packets, &rate->packets) &&
+	/* Connections under way must not starve beside a flood of what asks for new ones. */
+	if (active & BIT(GTM_GUARD_VIP_RATE) && !s->going && exceeds(&own->target[at].packets, &rate->packets) &&
 	    falls(GTM_GUARD_VIP_RATE, bytes))
 		return DROP;
 	if (s->syn && guard_settings.flood_jiffies && exceeds(&own->target[at].syns, &rate->syns))

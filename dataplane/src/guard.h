@@ -54,6 +54,7 @@ struct seen {
 	__u64 source[2], target[2];
 	__u32 reasons;               /* bits of enum gtm_guard_reason: what is wrong with it by itself */
 	__u8 six, syn;
+	__u8 going;                  /* TCP of a connection under way, as far as one packet says: ACK without SYN */
 };
 
 #define BIT(reason) (1u << (reason))

@@ -32,6 +32,7 @@ INLINE void see_tcp(void *l4, void *end, __u32 room, __u32 piece, struct seen *s
 	if (!*(__u16 *)l4 || !*(__u16 *)(l4 + 2))
 		s->reasons |= BIT(GTM_GUARD_PORT);
 	s->syn = (flags & 0x12) == 2 && !piece;
+	s->going = (flags & 0x12) == 0x10 && !piece;
 }
 
 INLINE void see_udp(void *l4, void *end, __u32 room, __u32 piece, struct seen *s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from struct import unpack_from
 
@@ -46,6 +46,14 @@ class Pass(IntEnum):
     ALLOWED = 2
     PASSED = 3
     FLOODED = 4
+
+
+class Kind(Enum):
+    """What a packet wants of its VIP. GOING: TCP of a connection under way, as far as one packet says."""
+
+    OTHER = 0
+    SYN = 1
+    GOING = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +114,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """An IP packet: addresses of 16 bytes, what is wrong with it by itself, and whether it is a SYN."""
+    """An IP packet: addresses of 16 bytes, what is wrong with it by itself, and what it wants."""
 
     source: bytes
     target: bytes
     six: bool
     reasons: frozenset[Reason] = frozenset()
-    syn: bool = False
+    kind: Kind = Kind.OTHER
 
 
 def judge(frame: bytes, policy: Policy, state: State, *, jiffies: int) -> Judged:
@@ -136,7 +144,7 @@ def judge(frame: bytes, policy: Policy, state: State, *, jiffies: int) -> Judged
         if reason in policy.dry:
             would.append(reason)
     limits = policy.targets[seen.target]
-    counted = seen.syn and policy.flood_jiffies > 0
+    counted = seen.kind is Kind.SYN and policy.flood_jiffies > 0
     flooded = counted and _exceeds(state.syns, seen.target, limits.syns, jiffies << TICK_SHIFT)
     return Judged(outcome=Pass.PASSED, would=tuple(would), flooded=flooded)
 
@@ -148,7 +156,11 @@ def _reasons(seen: Seen, found: set[Reason], policy: Policy, state: State, jiffi
     if Reason.SOURCE_RATE in active and source_exceeds(seen, policy, state, jiffies << TICK_SHIFT):
         yield Reason.SOURCE_RATE
     packets = policy.targets[seen.target].packets
-    if Reason.VIP_RATE in active and _exceeds(state.packets, seen.target, packets, jiffies << TICK_SHIFT):
+    if (
+        Reason.VIP_RATE in active
+        and seen.kind is not Kind.GOING
+        and _exceeds(state.packets, seen.target, packets, jiffies << TICK_SHIFT)
+    ):
         yield Reason.VIP_RATE
 
 
@@ -183,7 +195,7 @@ def _see4(ip: bytes, policy: Policy) -> Seen:
     header, length = (ip[0] & 15) * 4, unpack_from("!H", ip, 2)[0]
     fragment, protocol = unpack_from("!H", ip, 6)[0], ip[9]
     source, target = MAPPED + ip[12:16], MAPPED + ip[16:20]
-    found, syn = _addresses(source, target, six=False), False
+    found, kind = _addresses(source, target, six=False), Kind.OTHER
     if header < 20 or not header <= length <= len(ip):
         found.add(Reason.LENGTH)
     elif header == 20:
@@ -191,15 +203,15 @@ def _see4(ip: bytes, policy: Policy) -> Seen:
         if offset or more:
             found |= _fragment(offset, len(payload), 20, protocol, more=more)
         if not offset:
-            wrong, syn = _transport(payload, protocol, ICMP, policy, piece=more)
+            wrong, kind = _transport(payload, protocol, ICMP, policy, piece=more)
             found |= wrong
-    return Seen(source=source, target=target, six=False, reasons=frozenset(found), syn=syn)
+    return Seen(source=source, target=target, six=False, reasons=frozenset(found), kind=kind)
 
 
 def _see6(ip: bytes, policy: Policy) -> Seen:
     length, protocol = unpack_from("!HB", ip, 4)
     source, target, payload = ip[8:24], ip[24:40], ip[40 : 40 + length]
-    found, syn = _addresses(source, target, six=True), False
+    found, kind = _addresses(source, target, six=True), Kind.OTHER
     if len(payload) < length or (protocol == 44 and length < 8):
         found.add(Reason.LENGTH)
     elif protocol == 44:
@@ -207,12 +219,12 @@ def _see6(ip: bytes, policy: Policy) -> Seen:
         offset, more = fragment & 0xFFF8, bool(fragment & 1)
         found |= _fragment(offset, len(payload), 0, protocol, more=more)
         if not offset:
-            wrong, syn = _transport(payload, protocol, ICMP6, policy, piece=more)
+            wrong, kind = _transport(payload, protocol, ICMP6, policy, piece=more)
             found |= wrong
     else:
-        wrong, syn = _transport(payload, protocol, ICMP6, policy, piece=False)
+        wrong, kind = _transport(payload, protocol, ICMP6, policy, piece=False)
         found |= wrong
-    return Seen(source=source, target=target, six=True, reasons=frozenset(found), syn=syn)
+    return Seen(source=source, target=target, six=True, reasons=frozenset(found), kind=kind)
 
 
 def _addresses(source: bytes, target: bytes, *, six: bool) -> set[Reason]:
@@ -231,14 +243,14 @@ def _fragment(offset: int, length: int, before: int, protocol: int, *, more: boo
     return {Reason.FRAGMENT, Reason.PIECE} if wrong else {Reason.FRAGMENT}
 
 
-def _transport(payload: bytes, protocol: int, icmp: int, policy: Policy, *, piece: bool) -> tuple[set[Reason], bool]:
-    """What is wrong with a transport header, and whether it is a SYN. `piece`: more follows in other fragments."""
+def _transport(payload: bytes, protocol: int, icmp: int, policy: Policy, *, piece: bool) -> tuple[set[Reason], Kind]:
+    """What is wrong with a transport header, and what it wants. `piece`: more follows in other fragments."""
     short = Reason.PIECE if piece else Reason.LENGTH
     need = {TCP: 20, UDP: 8, icmp: 8}.get(protocol, 0)
     if len(payload) < need:
-        return {short}, False
+        return {short}, Kind.OTHER
     if protocol not in {TCP, UDP}:
-        return set(), False
+        return set(), Kind.OTHER
     found: set[Reason] = set()
     source, target = unpack_from("!HH", payload)
     if protocol == UDP:
@@ -247,7 +259,7 @@ def _transport(payload: bytes, protocol: int, icmp: int, policy: Policy, *, piec
             found.add(Reason.LENGTH)
         if source in policy.amplifiers:
             found.add(Reason.AMPLIFICATION)
-        return found | ({Reason.PORT} if target == 0 else set()), False
+        return found | ({Reason.PORT} if target == 0 else set()), Kind.OTHER
     header, flags = (payload[12] >> 4) * 4, payload[13]
     if header < 20:
         found.add(Reason.LENGTH)
@@ -257,7 +269,8 @@ def _transport(payload: bytes, protocol: int, icmp: int, policy: Policy, *, piec
         found.add(Reason.FLAGS)
     if not source or not target:
         found.add(Reason.PORT)
-    return found, flags & (SYN | ACK) == SYN and not piece
+    kind = {SYN: Kind.SYN, ACK: Kind.GOING}.get(flags & (SYN | ACK), Kind.OTHER)
+    return found, Kind.OTHER if piece else kind
 
 
 # Buckets.

@@ -205,7 +205,7 @@ class Rule(StrEnum):
     DENY: its source is in a deny list. MALFORMED: lengths, flags or addresses that no sender means (SYN with FIN,
     source equal to target). MARTIAN: a source that nobody can have (RFC 6890). FRAGMENT: it is a fragment.
     AMPLIFICATION: UDP from a port that reflectors answer from. SOURCE_RATE: its source's prefix sends too much.
-    VIP_RATE: its VIP gets too much.
+    VIP_RATE: its VIP gets too much; packets of TCP connections under way (ACK without SYN) take no part in it.
     """
 
     DENY = "deny"

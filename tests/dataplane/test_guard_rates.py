@@ -82,16 +82,17 @@ def test_a_vip_has_a_bucket(there: Guarded) -> None:
     there.guard.set_policy(Policy(seed=w.SEED, on=ONLY_VIPS, targets=targets))
     there.forget()
     for number, passed in ((2, 4), (3, 4), (4, 9)):
-        found = [there.run(_frame(f"8.8.{each}.8", number=number)) for each in range(9)]
+        found = [there.run(_frame(f"8.8.{each}.8", number=number, flags=w.SYN)) for each in range(9)]
         assert found == [PASS] * passed + [DROP] * (9 - passed)
+        assert there.run(_frame("8.8.8.8", number=number)) == PASS  # a connection under way does not starve
 
 
 def test_what_a_rule_drops_takes_no_tokens_of_the_next(there: Guarded) -> None:
     targets = {w.packed(w.vip(4, VIP)): Limits(packets=slow(4))}
     there.guard.set_policy(Policy(seed=w.SEED, on=ONLY_SOURCES | ONLY_VIPS, targets=targets, source=slow(1)))
     there.forget()
-    assert _runs(there, "8.8.8.8", 5) == [PASS] + [DROP] * 4
-    assert [there.run(_frame(f"8.9.{each}.8")) for each in range(5)] == [PASS] * 3 + [DROP] * 2
+    assert [there.run(_frame("8.8.8.8", flags=w.SYN)) for _ in range(5)] == [PASS] + [DROP] * 4
+    assert [there.run(_frame(f"8.9.{each}.8", flags=w.SYN)) for each in range(5)] == [PASS] * 3 + [DROP] * 2
 
 
 def _neighbours(rules: Policy, count: int) -> list[IPv4Address]:
