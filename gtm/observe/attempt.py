@@ -27,19 +27,20 @@ class Attempt:
     """One run, under a deadline that its runner keeps.
 
     `doing` completes "timeout while ..."; `poor` says why the target is worse than it should be by its own account.
-    `unheard`: it goes over a connection kept from the run before, and nothing has come over that yet, so that a timeout
-    may be the connection's alone. The phases are in seconds; `lap_s` ends one. `limit` is what enforces the deadline,
-    set by the runner.
+    `unheard`: it goes over a connection kept from the run before, and nothing has come over that yet, so that a
+    timeout may be the connection's alone. `mark` is SO_MARK of what it opens, 0 for none. The phases are in seconds;
+    `lap_s` ends one. `limit` is what enforces the deadline, set by the runner.
     """
 
     __slots__ = (
-        "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "poor",
+        "_clock", "_closing", "_since_s", "connect_s", "deadline_s", "doing", "first_byte_s", "limit", "mark", "poor",
         "start_s", "tls_s", "unheard",
     )  # fmt: skip
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, *, mark: int = 0) -> None:
         """`deadline_s` is in the running loop's time."""
         self.deadline_s = deadline_s
+        self.mark = mark
         self.doing = "connecting"
         self.poor: str | None = None
         self.unheard = False

@@ -47,6 +47,8 @@ class Connection:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
             self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            if attempt.mark:
+                set_mark(self._sock, attempt.mark)
         except OSError as error:
             raise fault(error, self.attempt.doing) from error
         # By number: for a socket that it does not know yet, the selector would first make a text of it, 30 us.
@@ -145,6 +147,18 @@ class Connection:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def set_mark(sock: socket.socket, mark: int) -> None:
+    """Marks all that the socket sends, for filters and routes of this machine (CAP_NET_ADMIN). Raises OSError.
+
+    The socket is closed where that is refused: unmarked packets would go elsewhere.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    except OSError:
+        sock.close()
+        raise
 
 
 def fault(error: OSError, doing: str) -> ProbeFault:

@@ -18,16 +18,17 @@ STALL_S = 0.25
 Prepared = Callable[[], Awaitable[Outcome]]
 
 
-def prepare(target: Target, check: Check) -> Prepared:
+def prepare(target: Target, check: Check, *, mark: int = 0) -> Prepared:
     """A probe of the target, ready to be run any number of times; each run returns an Outcome and raises nothing.
 
-    All that does not change between runs is worked out here. A check that cannot be carried out gives Reason.OURS.
+    With a `mark`, its packets over TCP and UDP carry it (SO_MARK), for this machine to send them on its own way. All
+    that does not change between runs is worked out here. A check that cannot be carried out gives Reason.OURS.
     """
     try:
         ask = _ask(target, check)
     except (ValueError, re.error) as error:
         return _Unfit(f"check {check.name}: {error}")
-    return _Run(check, ask)
+    return _Run(check, ask, mark)
 
 
 def _ask(target: Target, check: Check) -> Ask:
@@ -43,15 +44,16 @@ def _ask(target: Target, check: Check) -> Ask:
 class _Run:
     """A probe under its deadline; its socket is closed however it ends, unless kept."""
 
-    __slots__ = ("_ask", "_timeout_s")
+    __slots__ = ("_ask", "_mark", "_timeout_s")
 
-    def __init__(self, check: Check, ask: Ask) -> None:
+    def __init__(self, check: Check, ask: Ask, mark: int) -> None:
         self._ask = ask
+        self._mark = mark
         self._timeout_s = check.cadence.timeout_s
 
     async def __call__(self) -> Outcome:
         loop = asyncio.get_running_loop()
-        attempt = Attempt(loop.time() + self._timeout_s)
+        attempt = Attempt(loop.time() + self._timeout_s, mark=self._mark)
         try:
             words = await self._by(attempt)
         except ProbeFault as fault:

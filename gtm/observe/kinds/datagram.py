@@ -8,7 +8,7 @@ import socket
 
 from gtm.model.address import IPAddress
 from gtm.observe.attempt import Attempt
-from gtm.observe.connection import fault
+from gtm.observe.connection import fault, set_mark
 from gtm.observe.outcome import ProbeFault, Reason
 
 DATAGRAM_MAX_BYTES = 65535
@@ -36,7 +36,10 @@ class Datagrams:
         """UDP from a port that the kernel picks at random. Raises ProbeFault (ours) if there is no socket to be had."""
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
-            return cls(attempt, socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            if attempt.mark:
+                set_mark(sock, attempt.mark)
+            return cls(attempt, sock)
         except OSError as error:
             raise fault(error, attempt.doing) from error
 

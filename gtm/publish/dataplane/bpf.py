@@ -108,6 +108,9 @@ def library() -> c.CDLL:
         ("bpf_tc_attach", number, pointer, pointer),
         ("bpf_tc_detach", number, pointer, pointer),
         ("bpf_tc_query", number, pointer, pointer),
+        ("bpf_tc_hook_create", number, pointer),
+        ("bpf_tc_attach", number, pointer, pointer),
+        ("bpf_tc_detach", number, pointer, pointer),
         ("bpf_obj_pin", number, number, text),
         ("bpf_obj_get", number, text),
         ("bpf_prog_get_fd_by_id", number, c.c_uint32),
@@ -348,6 +351,10 @@ class TestRun:
         options.data_size_in, options.data_size_out, options.repeat = len(frame), OUT_BYTES, repeat
         check(self._run(self._fd, self._reference), "test run")
         return options.retval, c.string_at(options.data_out, options.data_size_out)
+
+    def context(self, address: int, size_bytes: int) -> None:
+        """What every run finds beside the frame: a struct __sk_buff or xdp_md, which the caller keeps."""
+        self._options.ctx_in, self._options.ctx_size_in = address, size_bytes
 
     @property
     def duration_ns(self) -> int:
