@@ -165,7 +165,7 @@ def test_the_check_of_the_whole_counts_what_is_announced(folder: Path, capsys: p
     counts = json_of(capsys, "check", "-C", str(folder))["counts"]
     assert (counts["speakers"], counts["services"]) == (1, 1)
     assert main(["check", "-C", str(folder)]) in {0, 1}
-    assert "1 speaker, 1 announced service\n" in capsys.readouterr().out
+    assert "1 speaker, 1 announced service, 1 balanced service, 3 backends\n" in capsys.readouterr().out
     (folder / FILE).unlink()
     assert main(["check", "-C", str(folder)]) in {0, 1}
     assert "announced" not in capsys.readouterr().out
