@@ -37,6 +37,8 @@ def _order(done: Done) -> Iterator[str]:
         yield f"  {one.service}/{one.backend} ({one.address}) takes no new flows; {keeps}"
         for left in one.left:
             yield f"    in {left.region} new flows go to {', '.join(left.backends) or 'nobody'}"
+    if done.backends and not done.dry_run:
+        yield "  how far that is: gtm balance drains, on an instance"
     if done.applied is not None:
         yield done.applied.text()
 

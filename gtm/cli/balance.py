@@ -227,6 +227,19 @@ Nothing is changed. Exit code 1 if there is an error; warnings may be meant.
     add_pins(doctor)
 
 
+def _add_drains(actions: Commands) -> None:
+    add_command(
+        actions,
+        "drains",
+        run_drains,
+        about="Show how far drains have come on this instance. Flows and packets that backends still have, time left.",
+        examples="""
+gtm drain backend/web/a1 --reason "disk"         on this instance, or all of them with state: etcd
+gtm balance drains                               how far that is
+""",
+    )
+
+
 def _add_detach(actions: Commands) -> None:
     detach = add_command(
         actions,
@@ -251,6 +264,7 @@ ACTIONS: tuple[Callable[[Commands], None], ...] = (
     _add_setup,
     _add_run,
     _add_doctor,
+    _add_drains,
     _add_detach,
     _add_explain,
     _add_decap,
@@ -289,6 +303,15 @@ def run_doctor(options: argparse.Namespace) -> int:
     found = doctor.doctor(options.folder, pins=options.pins)
     say(options, doctor.examined_document(found), doctor.examined_text(found))
     return OK if found.ok else PROBLEM
+
+
+def run_drains(options: argparse.Namespace) -> int:
+    """Show drains."""
+    from gtm.app.balance import drains
+
+    found = drains.drains(options.folder)
+    say(options, drains.drains_document(found), drains.drains_text(found))
+    return OK
 
 
 def run_detach(options: argparse.Namespace) -> int:

@@ -23,7 +23,8 @@ class BackendReport:
     """A backend of a service; `number` is that of the kernel's tables and counters.
 
     `until_s` (seconds since the epoch) is when a drain ends. `flows` are those of it that the flow table holds, None:
-    not counted. While draining, `packets_per_s` says whether anybody still talks to it.
+    not counted. While draining, `packets_per_s` says whether anybody still talks to it. `drained`: it takes no new
+    flows by somebody's will, whether or not that is over.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BackendReport:
     until_s: float | None = None
     flows: int | None = None
     packets_per_s: float | None = None
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

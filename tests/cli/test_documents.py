@@ -29,6 +29,7 @@ from gtm.app.balance import run as balance_run
 from gtm.app.balance import show as balance_show
 from gtm.app.balance.decap import Decap
 from gtm.app.balance.doctor import Examined
+from gtm.app.balance.drains import Drain, Drains
 from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
 from gtm.app.balance.setup import BackendSetup
@@ -65,7 +66,7 @@ PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
     BackendsLeft, LeavingBackend, BackendSetup,
     BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow,
-    balance_run.Foreseen, balance_run.ForeseenRing, Examined,
+    balance_run.Foreseen, balance_run.ForeseenRing, Examined, Drain, Drains,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
     ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,

@@ -17,7 +17,7 @@ COMMANDS = (
     ("init",), ("check",), ("version",), ("serve",), ("demo",), ("status",), ("explain",), ("drain",), ("undrain",),
     ("force",), ("unforce",), ("overrides",), ("geodata",), ("geodata", "update"), ("geodata", "show"),
     ("geodata", "check"), ("balance", "show"), ("balance", "decap"), ("balance", "setup"),
-    ("balance", "run"), ("balance", "detach"), ("balance", "doctor"),
+    ("balance", "run"), ("balance", "detach"), ("balance", "doctor"), ("balance", "drains"),
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 

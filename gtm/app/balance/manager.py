@@ -377,6 +377,7 @@ class Manager:
             until_s=None if each.until_s is None else each.until_s + offset_s,
             flows=None if counted is None else int(counted.flows[number]),
             packets_per_s=None if counted is None else counted.packets_per_s(before, number),
+            drained=each.left is not None,
         )
 
 

@@ -1,7 +1,8 @@
 """Whether an instance may attract traffic, in a file that `gtm announce` reads by a check of kind `file`.
 
-The file is written again and again: an announcer that finds it old withdraws, for then nobody follows the backends'
-health any more. It is as well what a script of keepalived (VRRP) can look at.
+The file is written again and again. One that is old says nothing any more: the kernel balances on without a manager,
+so an announcer leaves things as they are, and shows that the check is stale. It is as well what a script of keepalived
+(VRRP) can look at.
 """
 
 from __future__ import annotations

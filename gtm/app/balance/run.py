@@ -159,9 +159,18 @@ def foresee(folder: Path, *, pins: Path = PINS) -> Foreseen:
 
 
 def detach(folder: Path, *, pins: Path = PINS) -> tuple[str, ...]:
-    """Take the program off, and remove all that is pinned; the interfaces it was on. Raises GtmError."""
+    """Take the program off, and remove all that is pinned; the interfaces it was on. Raises GtmError.
+
+    The ready file says so first, as far as the deployment can be read: nothing is balanced any more.
+    """
     pinned = Pins(pins)
     with _alone(standing.folder(state_folder(folder))):
+        try:
+            ready_file = find_instance(folder).instance.ready_file
+        except GtmError as error:
+            log.warning("ready_file_not_known", reason=str(error))
+        else:
+            Ready(None if ready_file is None else folder / ready_file).leave("detached")
         gone = tuple(name for name in pinned.links() if link.detach(pinned.link(name)))
         pinned.remove()
     return gone

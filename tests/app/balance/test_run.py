@@ -223,6 +223,10 @@ def test_connections_outlive_managers_and_a_drain(found: World) -> None:
         mine = [sock for sock, who in known if who == "a1"]
         until(lambda: found.backend("a1").flows == len(mine), "the flows of a1 are counted")
         deadline_s = found.backend("a1").until_s
+        shown = found.gtm("balance", "drains", "--json")
+        (drain,) = json.loads(shown.stdout)["drains"]
+        assert (drain["service"], drain["backend"], drain["flows"]) == ("web", "a1", len(mine))
+        assert 0 < drain["eta_s"] <= 300
 
         second.terminate()
         assert second.wait(PATIENCE_S) == 0
@@ -242,6 +246,7 @@ def test_connections_outlive_managers_and_a_drain(found: World) -> None:
         gone = found.gtm("balance", "detach", "--pins", str(found.pins), "--json")
         assert json.loads(gone.stdout) == {"interfaces": ["eth0"]}
         assert not found.pins.exists()
+        assert (found.state / "ready").read_text() == "down manager: detached\n"
 
 
 def test_a_drain_ends(found: World) -> None:
