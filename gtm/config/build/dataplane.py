@@ -127,10 +127,9 @@ def _check_reach(document: Document, services: Mapping[str, Service], instances:
     """Every instance has what the encapsulations of its backends need, and the gateways that they name."""
     for node, instance in instances.items():
         place = ("instances", node)
-        missing: set[tuple[str, str]] = set()
+        known = tuple(gateway.name for gateway in instance.gateways)
+        kinds: set[tuple[Wrap, int]] = set()  # each is asked for once: there are many backends, and few kinds of them
         for service, backend in _used(services, instance):
-            name = service.key(backend)
-            known = tuple(gateway.name for gateway in instance.gateways)
             named = None if backend.wrap is Wrap.L2 else backend.gateway
             if named is not None and named not in known and document.intact(*place, "gateways"):
                 words = f"{node} has no gateway {named}{did_you_mean(named, known)}"
@@ -138,10 +137,14 @@ def _check_reach(document: Document, services: Mapping[str, Service], instances:
             if backend.mac is not None and backend.wrap is not Wrap.L2 and instance.gateways:
                 words = f"{backend.wrap} goes to a gateway of {node}"
                 document.fault(_where(document, service, backend, "mac"), words, "wrap: l2, or mac of the gateway")
+            kind = Wrap.IPIP if backend.wrap is Wrap.GRE else backend.wrap, backend.address.version
+            if kind in kinds:
+                continue
+            kinds.add(kind)
             for key, lacking, allowed in _needs(instance, backend):
-                if lacking and (key, allowed) not in missing and document.intact(*place):
-                    missing.add((key, allowed))
-                    document.fault((*place, key), f"is missing for {name}, which is {backend.wrap}", allowed)
+                if lacking and document.intact(*place):
+                    words = f"is missing for {service.key(backend)}, which is {backend.wrap}"
+                    document.fault((*place, key), words, allowed)
 
 
 def _needs(instance: Instance, backend: Backend) -> Iterator[tuple[str, bool, str]]:

@@ -75,13 +75,14 @@ def _port(document: Document, place: Steps, shape: PortShape) -> Port:
 
 def _backends(document: Document, place: Steps, shape: ServiceShape, around: Around) -> tuple[Backend, ...]:
     found: list[Backend] = []
+    taken: dict[object, list[Backend]] = {}
     for name, each in shape.backends.items():
         spot = (*place, "backends", name)
         backend = _backend(name, shape, each)
         if each.region is not None and each.region not in around.regions:
             unknown_region(document, (*spot, "region"), each.region, around.regions)
         _check_way(document, spot, backend)
-        _check_neighbours(document, spot, backend, found)
+        _check_neighbours(document, spot, backend, taken)
         if backend.address in shape.vips and backend.wrap is not Wrap.L2:
             words = f"{backend.address} is a VIP of this service, so packets to it would come back"
             document.fault((*spot, "address"), words, "the address of the machine itself")
@@ -130,16 +131,19 @@ def _check_way(document: Document, place: Steps, backend: Backend) -> None:
         document.fault((*place, "gateway"), "l2 goes straight to the backend", "another wrap, or no such key")
 
 
-def _check_neighbours(document: Document, place: Steps, backend: Backend, others: list[Backend]) -> None:
-    """Nothing that tells a backend from others where it is used is theirs, too."""
-    for other in others:
-        if None not in (backend.region, other.region) and backend.region != other.region:
-            continue
-        if (backend.address, backend.gue_port) == (other.address, other.gue_port):
-            document.fault((*place, "address"), f"{backend.address} is that of {other.name}, too", "each machine once")
-        for server_id in set(backend.server_ids) & set(other.server_ids):
-            words = f"{server_id.hex()} is that of {other.name}, too"
-            document.fault((*place, "server_id"), words, "a server ID of its own")
+def _check_neighbours(document: Document, place: Steps, backend: Backend, taken: dict[object, list[Backend]]) -> None:
+    """Nothing that tells a backend from others where it is used is theirs, too; `taken` is by address and server ID."""
+    for key in ((backend.address, backend.gue_port), *dict.fromkeys(backend.server_ids)):
+        for other in taken.setdefault(key, []):
+            if None not in (backend.region, other.region) and backend.region != other.region:
+                continue
+            if isinstance(key, bytes):
+                words = f"{key.hex()} is that of {other.name}, too"
+                document.fault((*place, "server_id"), words, "a server ID of its own")
+            else:
+                words = f"{backend.address} is that of {other.name}, too"
+                document.fault((*place, "address"), words, "each machine once")
+        taken[key].append(backend)
 
 
 def _check(document: Document, place: Steps, shape: ServiceShape, around: Around) -> str | None:
