@@ -34,6 +34,7 @@ from gtm.model.address import IPAddress
 from gtm.model.balancing import BackendReport, BalancerReport, PeerReport, ServiceReport, Standing
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
+from gtm.publish.dataplane.inheritance import Inheritance
 from gtm.publish.dataplane.neighbours import Neighbours
 from gtm.publish.dataplane.pins import Pins
 
@@ -70,6 +71,8 @@ class Manager:
     _health: BackendHealth = field(init=False)
     _memory: Memory = field(init=False)
     _peering: Peering = field(init=False)
+    _inherited: list[Inheritance] = field(default_factory=list)
+    _inheriting: bool = False
     _balancing: Balancing = field(init=False)
     _macs: Mapping[IPAddress, bytes] = field(default_factory=dict)
     _plan: Plan | None = None
@@ -90,7 +93,13 @@ class Manager:
         self._memory = memory.load(self.loaded.state)
         self._macs = self._memory.macs
         reconciler = self.loaded.reconciler
-        self._peering = Peering(reconciler.balancer, reconciler.keys.sync, partial(self._problem, "sync"))
+        self._peering = Peering(
+            reconciler.balancer,
+            reconciler.keys.sync,
+            changes=lambda: reconciler.changes(boot_s()),
+            inherit=self._inherits,
+            problem=partial(self._problem, "sync"),
+        )
         self._peering.follow(self._balancing)
 
     async def run(self, *, once: bool) -> None:
@@ -109,7 +118,7 @@ class Manager:
             self._follow_neighbours(),
         ]
         if not once:
-            self.ready.gate("sync", self._peering.why_not)
+            self.ready.gate("sync", self._not_synced)
             parts.append(self._peering.run())
         parts += [self._write(), self._beat(), self._ending.wait()]
         if once:
@@ -221,7 +230,11 @@ class Manager:
             now_s = boot_s()
             planned = self._think(now_s)
             try:
+                inherited, self._inheriting = self._inherited, bool(self._inherited)
+                self._inherited = []
+                self.loaded.reconciler.inherit(inherited)
                 applied = await asyncio.to_thread(self.loaded.reconciler.apply, planned, now_s)
+                self._inheriting = False
                 self._keep(planned)
                 await self._protect()
             except (GtmError, OSError) as error:
@@ -249,6 +262,14 @@ class Manager:
             self._problem("protection", str(error))
         else:
             self._problem("protection", None)
+
+    def _not_synced(self) -> str | None:
+        unwritten = self._inherited or self._inheriting
+        return self._peering.why_not() or ("a peer's change is still to be written" if unwritten else None)
+
+    def _inherits(self, inherited: Inheritance) -> None:
+        self._inherited.append(inherited)
+        self._dirty.set()
 
     def _think(self, now_s: float) -> Plan:
         found = self._balancing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +15,7 @@ from gtm.model.balance import SyncSettings
 from gtm.publish.dataplane import layout
 from gtm.publish.dataplane.events import Events
 from gtm.publish.dataplane.flows import Flows
+from gtm.publish.dataplane.inheritance import Change, Inheritance
 from gtm.publish.dataplane.maps import Balancer
 
 log = structlog.get_logger()
@@ -53,9 +54,18 @@ class Peering:
     there: a manager that is started anew is ready at once, and a machine that was is not.
     """
 
-    def __init__(self, balancer: Balancer, key: bytes, problem: Callable[[str | None], None]) -> None:
-        """`problem` hears what is in the way, and None when nothing is."""
+    def __init__(
+        self,
+        balancer: Balancer,
+        key: bytes,
+        *,
+        changes: Callable[[], Iterable[Change]],
+        inherit: Callable[[Inheritance], None],
+        problem: Callable[[str | None], None],
+    ) -> None:
+        """`changes` and `inherit` as of Sync; `problem` hears what is in the way, and None when nothing is."""
         self._balancer, self._key, self._problem = balancer, key, problem
+        self._slots, self._inherit = changes, inherit
         self._terms: Terms | None = None
         self._numbers: dict[str, int] | None = None
         self._sync: Sync | None = None
@@ -139,6 +149,8 @@ class Peering:
             lost=lambda: int(balancer.counters["events"]["lost"].sum()),
             opened=bool(balancer.settings["flags"] & layout.SYNCED),
             synced=self._note,
+            changes=self._slots,
+            inherit=self._inherit,
         )
 
     def _note(self) -> None:

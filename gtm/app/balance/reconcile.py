@@ -6,7 +6,7 @@ swapped as a whole; each of its slots stays in transition until the flows of tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from gtm.app.balance import memory
 from gtm.app.balance.keys import Keys
 from gtm.app.balance.numbers import Numbers
 from gtm.app.balance.plan import Plan, ServerKey, ServicePlan
+from gtm.decide.balance import SLOT_PREVIOUS_SHIFT
 from gtm.decide.maglev import Member
 from gtm.model.balance import Affinity, Service
 from gtm.model.errors import PublishError
 from gtm.publish.dataplane import layout, maglev, transition
+from gtm.publish.dataplane.inheritance import Change, Inheritance
 from gtm.publish.dataplane.jiffies import Jiffies
 from gtm.publish.dataplane.maps import Balancer
 from gtm.publish.dataplane.servers import Full
@@ -31,13 +33,15 @@ BACKENDS, RINGS = "backends", "rings"
 class Ring:
     """A service's table: what it holds, who it was made of, and when some slot's change is over (boot clock).
 
-    `adopted` are the slots of an earlier manager, until it is known which backends live.
+    `adopted` are the slots of an earlier manager, until it is known which backends live; `inherited` those that another
+    instance has in transition.
     """
 
     number: int
     generation: int = 0
     table: transition.Ring | None = None
     adopted: transition.Slots | None = None
+    inherited: tuple[Inheritance, ...] = ()
     members: tuple[Member, ...] | None = None
     settles_s: float | None = None
 
@@ -128,6 +132,26 @@ class Reconciler:
         flows = np.unique(self.balancer.flows["flow"] & np.uint64(layout.FLOW_BACKEND))
         return set(flows.tolist()).union(*tables)
 
+    def changes(self, now_s: float) -> Iterator[Change]:
+        """What is in transition in each service's table: for instances that join."""
+        for name, ring in tuple(self.rings.items()):
+            table = ring.table
+            if table is not None:
+                yield Change(
+                    service=name,
+                    size=len(table.slots),
+                    slots=table.rows,
+                    previous=table.slots[table.rows] >> np.uint32(SLOT_PREVIOUS_SHIFT),
+                    left_s=np.where(table.owner != transition.NOBODY, table.until_s, now_s).max(axis=0) - now_s,
+                )
+
+    def inherit(self, inherited: Iterable[Inheritance]) -> None:
+        """Has the next `apply` put slots into transition that are so at another instance."""
+        for each in inherited:
+            ring = self.rings.get(each.service)
+            if ring is not None:
+                ring.inherited = (*ring.inherited, each)
+
     def ring_numbers(self, plan: Plan) -> dict[str, int]:
         """The ring of each service of a plan."""
         return {service.service.name: self.rings[service.service.name].number for service in plan.services}
@@ -180,6 +204,10 @@ class Reconciler:
                 after = transition.Ring.fresh(wanted)
             else:
                 after = transition.change(before, wanted, living, now_s=now_s, drain_s=service.drain_s)
+        for each in ring.inherited:
+            after = transition.inherited(after, each.slots, each.previous, until_s=now_s + each.left_s)
+            after = transition.settle(after, living, now_s=now_s)
+        ring.inherited = ()
         written = before is None or not np.array_equal(before.slots, after.slots)
         if written:
             self.balancer.set_ring(ring.number, after.slots, generation=ring.generation + 1)

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -25,6 +25,7 @@ from gtm.model.sync import Page, Section
 from gtm.publish.dataplane import layout
 from gtm.publish.dataplane.events import Events
 from gtm.publish.dataplane.flows import Flows, Words
+from gtm.publish.dataplane.inheritance import Change, Inheritance, inheritances, words_of
 from gtm.publish.dataplane.numbering import Numbering, Translation
 from gtm.wire import sync as wire
 
@@ -79,7 +80,8 @@ class Sync:
 
     `bound` is a socket of `bind`, and is closed at the end. `table` is what flows mean (`meaning`), `numbers` those of
     backends by SERVICE/NAME, `lost` how many events the programs could not tell so far. `opened`: the instance was
-    ready before, and the tables are those of then. `synced` is called once, when it becomes ready.
+    ready before, and the tables are those of then. `synced` is called once, when it becomes ready. `changes` are those
+    of the services' tables now; `inherit` gets the slots that a peer has in transition.
     """
 
     def __init__(
@@ -98,10 +100,13 @@ class Sync:
         lost: Callable[[], int] = lambda: 0,
         opened: bool = False,
         synced: Callable[[], None] = lambda: None,
+        changes: Callable[[], Iterable[Change]] = tuple,
+        inherit: Callable[[Inheritance], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._flows, self._events, self._clock = settings, flows, events, clock
         self._count_lost = lost
+        self._changes, self._inherit = changes, inherit
         self._call_synced: Callable[[], None] | None = synced
         self._numbering = Numbering(numbers)
         self._pop, own = wire.digest32(region), wire.digest32(node)
@@ -229,6 +234,11 @@ class Sync:
         if section is Section.NAMES:
             peer.translation.learn(words)
             return
+        if section is Section.SLOTS:
+            sizes = {each.service: each.size for each in self._changes()}
+            for each in inheritances(words, sizes, peer.translation):
+                self._inherit(each)
+            return
         mine = peer.translation(words)
         self._learnt += len(mine)
         match section:
@@ -293,6 +303,7 @@ class Sync:
         front, rest = self._flows.snapshot()
         for section, words in (
             (Section.NAMES, self._numbering.words()),
+            *((Section.SLOTS, words_of(each)) for each in self._changes()),
             (Section.FRONT, front),
             (Section.FLOWS, rest),
         ):

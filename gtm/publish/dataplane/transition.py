@@ -125,6 +125,24 @@ def change(ring: Ring, wanted: ArrayLike, living: Living, *, now_s: float, drain
     return settle(Ring(slots=slots, rows=rows, owner=owner, until_s=until_s), living, now_s=now_s)
 
 
+def inherited(ring: Ring, slots: ArrayLike, previous: ArrayLike, *, until_s: float) -> Ring:
+    """The ring with slots in transition that another instance has so: whose flows nobody knows are `previous`'s there.
+
+    What is in transition here too stays as it is. As with `Ring.resumed`, owners in between are not known.
+    """
+    at, before = np.asarray(slots, np.int64), np.asarray(previous, np.uint16)
+    at, first = np.unique(at, return_index=True)
+    fresh = ~np.isin(at, ring.rows) & (before[first] != ring.current[at])
+    at, before = at[fresh], before[first][fresh]
+    rows = np.union1d(ring.rows, at)
+    owner, ends = (_spread(each, ring.rows, rows) for each in (ring.owner, ring.until_s))
+    columns = np.searchsorted(rows, at)
+    owner[0, columns], owner[1, columns], ends[:2, columns] = before, SOMEBODY, until_s
+    new = ring.slots.copy()
+    new[at] = ring.current[at] | np.uint32(SLOT_TRANSITION) | before.astype(np.uint32) << np.uint32(SLOT_PREVIOUS_SHIFT)
+    return Ring(slots=new, rows=rows, owner=owner, until_s=ends)
+
+
 def settle(ring: Ring, living: Living, *, now_s: float) -> Ring:
     """The ring without those whose time is over or who are dead: with another previous one, or no bit any more.
 
