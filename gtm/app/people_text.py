@@ -38,6 +38,8 @@ def _order(done: Done) -> Iterator[str]:
         for left in one.left:
             yield f"    in {left.region} new flows go to {', '.join(left.backends) or 'nobody'}"
     if done.backends and not done.dry_run:
+        yield "  `gtm balance drains` on an instance shows how far that has come"
+    if done.backends and not done.dry_run:
         yield "  how far that is: gtm balance drains, on an instance"
     if done.applied is not None:
         yield done.applied.text()
