@@ -16,8 +16,8 @@ FAULTS_MAX = 20  # a file of another format is wrong in every line
 def read_networks(path: Path) -> tuple[IPNetwork, ...]:
     """The networks of a file, in its order, each once; an address alone is a network of one.
 
-    `#` and `;` begin comments. 100,000 lines take about a second. Raises ConfigErrors with the lines that are no networks,
-    or where there is no such file.
+    `#` and `;` begin comments. 100,000 lines take about a second. Raises ConfigErrors with the lines that are no
+    networks, or where there is no such file.
     """
     text = read(path)
     if text is None:
