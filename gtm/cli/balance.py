@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
-from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, say
+from gtm.cli.command import OK, PROBLEM, Commands, Parser, add_command, on_terminal, say
 from gtm.model.address import IPNetwork
 from gtm.model.balance import GUE_PORT, AttachMode
 
 PINS, DECAP_PINS = Path("/sys/fs/bpf/gtm"), Path("/sys/fs/bpf/gtm-decap")
+CLEAR = "\x1b[H\x1b[2J"
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack")
 
 ABOUT = """\
@@ -170,6 +172,42 @@ and all, without a packet lost. `gtm balance detach` takes everything away.
     add_pins(run)
 
 
+def _add_top(actions: Commands) -> None:
+    top = add_command(
+        actions,
+        "top",
+        run_top,
+        about="Show what goes where. Packets, octets and flows by service and backend, verdicts, drops.",
+        examples="""
+gtm balance top
+gtm balance top --once --interval 5 --json
+gtm balance top --json | jq --unbuffered '.services[].rates.packets_per_s'
+
+The kernel's counters are read in its memory, so it works without a manager; names are those of the last one's report.
+Needs root.
+""",
+    )
+    top.add_argument("--once", action="store_true", help="one reading, after one interval")
+    top.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=1.0,
+        help="what rates are over, 0.1 to 3600 (default: 1)",
+    )
+    add_pins(top)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed (allowed: 0.1 to 3600 seconds)")
+    return found
+
+
 def _add_explain(actions: Commands) -> None:
     explain = add_command(
         actions,
@@ -266,6 +304,7 @@ ACTIONS: tuple[Callable[[Commands], None], ...] = (
     _add_doctor,
     _add_drains,
     _add_detach,
+    _add_top,
     _add_explain,
     _add_decap,
 )
@@ -280,6 +319,24 @@ def run_balancer(options: argparse.Namespace) -> int:
         say(options, run.foreseen_document(foreseen), run.foreseen_text(foreseen))
         return OK
     run.run(options.folder, pins=options.pins, once=options.once, replace=options.replace, objects=options.objects)
+    return OK
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """Show what goes where."""
+    from gtm.app.balance import top
+
+    clear = CLEAR if on_terminal() and not options.once else ""
+    try:
+        for found in top.follow(options.folder, pins=options.pins, interval_s=options.interval):
+            if options.json and not options.once:
+                print(json.dumps(top.top_document(found), ensure_ascii=False), flush=True)
+                continue
+            say(options, top.top_document(found), clear + top.top_text(found))
+            if options.once:
+                break
+    except KeyboardInterrupt:
+        return OK
     return OK
 
 

@@ -63,6 +63,50 @@ class PeerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """Packets, and their octets: of the frame as it came in, for a backend of its IP packet."""
+
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendCounts:
+    """What went to a backend since its number was first used; `opened` are SYNs, `closed` packets with FIN or RST.
+
+    `flows` are those of it in the flow table that have not been closed.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    opened: int = 0
+    closed: int = 0
+    flows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerCounts:
+    """The kernel's counters at `at_s`, since its maps were made; backends by number, the others by their names in C.
+
+    `guarded` is what went on from the guard, `dropped` what its rules dropped, `would_drop` what dry ones match; empty
+    without a guard. Of the flow table's `flow_places`, `flows` are taken, `flows_closed` of those by flows that ended.
+    `events_told` and `events_lost` are of the ring buffer for state sync.
+    """
+
+    at_s: float
+    backends: Mapping[int, BackendCounts]
+    verdicts: Mapping[str, Amount]
+    guarded: Mapping[str, Amount]
+    dropped: Mapping[str, Amount]
+    would_drop: Mapping[str, Amount]
+    flows: int
+    flows_closed: int
+    flow_places: int
+    events_told: int
+    events_lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerReport:
     """A manager at `at_s`. `pins` is its folder in a bpffs, `layout` that of the maps there; `pid` 0: it has ended.
 
@@ -85,3 +129,4 @@ class BalancerReport:
     unready: str | None = None
     problem: str | None = None
     peers: tuple[PeerReport, ...] = ()
+    counts: BalancerCounts | None = None

@@ -15,7 +15,7 @@ from gtm.decide.balance import Verdict, balance, parse
 from gtm.decide.guard import Limits, Pass, Policy, Reason
 from gtm.model.errors import AskedError, PublishError
 from gtm.publish.dataplane import guard_layout, layout
-from gtm.publish.dataplane.guard import Guard
+from gtm.publish.dataplane.guard import Guard, Load
 from gtm.publish.dataplane.maps import Balancer
 from gtm.publish.dataplane.pins import Pins
 from gtm.publish.dataplane.testrun import Twin
@@ -44,23 +44,27 @@ class Live:
         return tuple(each.tobytes() for each in written)
 
 
+def load_guard(pins: Pins) -> Load:
+    """How a manager loads the guard's object."""
+    version = layout.digest(guard_layout.BY_STRUCT)
+    return lambda path, shared: pins.load(path, shared=shared, version=version)
+
+
 @pytest.fixture(scope="module")
 def live(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with mounted(tmp_path_factory.mktemp("twin") / "bpf") as folder:
         pins, tables = Pins(folder / "gtm"), w.tables()
-        with Balancer(built / "balance.bpf.o", pins.load) as balancer:
-
-            def load(path: Path, shared: dict[str, int]) -> object:
-                return pins.load(path, shared=shared, version=layout.digest(guard_layout.BY_STRUCT))
-
-            with Guard(balancer.object, built / "guard.bpf.o", load) as guard:  # type: ignore[arg-type]
-                balancer.set_vips(tables.vips, tables.seed)
-                balancer.settings["answer_gap_ns"] = 0
-                balancer.set_servers(tables.servers, tables.seed)
-                balancer.set_backends(tables.backends)
-                for number, slots in tables.rings.items():
-                    balancer.set_ring(number, slots, generation=number + 100)
-                yield Live(balancer=balancer, guard=guard, pins=pins, built=built)
+        with (
+            Balancer(built / "balance.bpf.o", pins.load) as balancer,
+            Guard(balancer.object, built / "guard.bpf.o", load_guard(pins)) as guard,
+        ):
+            balancer.set_vips(tables.vips, tables.seed)
+            balancer.settings["answer_gap_ns"] = 0
+            balancer.set_servers(tables.servers, tables.seed)
+            balancer.set_backends(tables.backends)
+            for number, slots in tables.rings.items():
+                balancer.set_ring(number, slots, generation=number + 100)
+            yield Live(balancer=balancer, guard=guard, pins=pins, built=built)
 
 
 @pytest.fixture
