@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
@@ -38,6 +39,7 @@ from gtm.model.balance import (
     Through,
     Wrap,
 )
+from gtm.model.check import FileProbe
 from gtm.model.errors import ConfigErrors
 from tests.config.folders import GOOD, write
 
@@ -370,6 +372,19 @@ def test_an_edit_is_noticed_and_a_name_that_is_nearly_right_is_refused(tmp_path:
     write(tmp_path, {"dataplane/services.yml": "{}\n"})
     with pytest.raises(ConfigErrors, match="services.yml: is not read"):
         load(tmp_path)
+
+
+def test_the_example_of_the_guide_is_a_local_check_of_the_announcer(tmp_path: Path) -> None:
+    guide = (TOP / "docs/dataplane.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+    files = dict(re.findall(r"^# (\S+\.yaml)\n((?:(?!# ).*\n)+)", block, flags=re.MULTILINE))
+    rest = {name: text for name, text in GOOD.items() if name not in (FILE, "zones/lb.example.com.yaml")}
+    found = load(write(tmp_path, {**rest, **files})).anycast
+    assert found is not None
+    ((target, check),) = found.services["web"].local.items()
+    assert target.check == "balancer"
+    assert check.probe == FileProbe(path="/var/lib/gtm/ready", ttl_s=5.0)
+    assert (check.cadence.interval_s, check.cadence.fall) == (1.0, 1)
 
 
 def test_the_reference_deployment_balances_in_every_region() -> None:
