@@ -284,8 +284,14 @@ def _add_detach(actions: Commands) -> None:
         "detach",
         run_detach,
         about="Take the programs off, and all that is pinned with them. Packets to VIPs then pass to the kernel.",
-        examples="gtm balance detach",
+        examples="""
+gtm drain speaker/lb1-us-east --reason "new kernel"   first, where it announces: routers then send it nothing
+gtm balance detach
+
+Refused (exit code 3) while this machine announces a VIP, for its packets would go nowhere.
+""",
     )
+    detach.add_argument("--force", action="store_true", help="do it even where a guard would refuse")
     add_pins(detach)
 
 
@@ -375,7 +381,7 @@ def run_detach(options: argparse.Namespace) -> int:
     """Take everything away."""
     from gtm.app.balance import run
 
-    gone = run.detach(options.folder, pins=options.pins)
+    gone = run.detach(options.folder, pins=options.pins, force=options.force)
     say(options, {"interfaces": list(gone)}, "\n".join(f"{name}: detached" for name in gone) or "nothing was attached")
     return OK
 

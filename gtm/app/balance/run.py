@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from gtm.app.announce import report as announcer_report
 from gtm.app.balance import capabilities, memory, standing
 from gtm.app.balance.drain import Orders
 from gtm.app.balance.instance import Balancing, find_instance
@@ -26,7 +27,7 @@ from gtm.app.clock import boot_s
 from gtm.app.folders import state_folder
 from gtm.app.logs import log_to_stderr
 from gtm.model.balance import Through
-from gtm.model.errors import GtmError, PublishError
+from gtm.model.errors import GtmError, PublishError, Refused, StoreError
 from gtm.publish.dataplane import guard_layout, layout, link
 from gtm.publish.dataplane.guard import OBJECT as GUARD
 from gtm.publish.dataplane.guard import Guard
@@ -158,22 +159,44 @@ def foresee(folder: Path, *, pins: Path = PINS) -> Foreseen:
         )
 
 
-def detach(folder: Path, *, pins: Path = PINS) -> tuple[str, ...]:
+def detach(folder: Path, *, pins: Path = PINS, force: bool = False) -> tuple[str, ...]:
     """Take the program off, and remove all that is pinned; the interfaces it was on. Raises GtmError.
 
-    The ready file says so first, as far as the deployment can be read: nothing is balanced any more.
+    Refused while this machine announces one of the VIPs, unless `force`. The ready file says so first, as far as the
+    deployment can be read: nothing is balanced any more.
     """
-    pinned = Pins(pins)
-    with _alone(standing.folder(state_folder(folder))):
+    state = state_folder(folder)
+    with _alone(standing.folder(state)), _as_publish_error(str(pins), "detach"):
+        pinned = Pins(pins)
         try:
-            ready_file = find_instance(folder).instance.ready_file
+            found = find_instance(folder)
         except GtmError as error:
-            log.warning("ready_file_not_known", reason=str(error))
+            log.warning("deployment_not_read", reason=str(error))
         else:
+            if not force:
+                _refuse_announced(found, state)
+            ready_file = found.instance.ready_file
             Ready(None if ready_file is None else folder / ready_file).leave("detached")
         gone = tuple(name for name in pinned.links() if link.detach(pinned.link(name)))
         pinned.remove()
     return gone
+
+
+def _refuse_announced(found: Balancing, state: Path) -> None:
+    """Raise Refused where the announcer beside this says that routers send a VIP's packets here."""
+    try:
+        told = announcer_report.load(state)
+    except StoreError:
+        return
+    if not told.pid:
+        return
+    announced = [route.prefix for route in told.routes if route.wished is not None]
+    vips = (vip for service in found.dataplane.services.values() for vip in service.vips)
+    for vip in vips:
+        for prefix in announced:
+            if vip.version == prefix.version and vip in prefix:
+                reason = f"{prefix} is announced here, and packets for {vip} would go nowhere; first: gtm drain"
+                raise Refused(f"{reason} speaker/{told.node}", guard="announced")
 
 
 def foreseen_document(foreseen: Foreseen) -> dict[str, object]:
@@ -281,6 +304,15 @@ def _jiffies() -> Jiffies:
 def _require(object_file: Path) -> None:
     if not object_file.exists():
         raise GtmError(f"{object_file}: is not there; `make bpf` builds it where gtm is run from its sources")
+
+
+@contextmanager
+def _as_publish_error(target: str, change: str) -> Iterator[None]:
+    """OSErrors inside become PublishErrors in words that help."""
+    try:
+        yield
+    except OSError as error:
+        raise PublishError(_words(error), target=target, change=change) from error
 
 
 def _words(error: OSError) -> str:

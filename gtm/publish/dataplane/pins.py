@@ -109,7 +109,8 @@ class Pins:
             return
         for each in sorted(self.folder.iterdir(), key=lambda one: one.name.startswith(LINK)):
             _remove(each)
-        self.folder.rmdir()
+        with contextlib.suppress(PermissionError):  # of an account that may not change the folder above
+            self.folder.rmdir()
 
 
 def plain(name: str) -> str:

@@ -5,6 +5,7 @@ Two backends and a client on one switch, L2 DSR: the client's frames to the VIP 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gtm.app.announce import report as announcer_report
 from gtm.app.balance import run as running
 from gtm.app.balance import standing
 from gtm.app.balance.capabilities import Capability
@@ -29,6 +32,7 @@ from gtm.model.errors import StoreError
 from tests import balancing
 from tests.dataplane.bpffs import mounted
 from tests.lab.network import Host, switch
+from tests.web import announced
 
 VIP, PORT = "10.89.9.1", 7000
 SERVICES = """\
@@ -389,6 +393,24 @@ def test_what_cannot_run_says_why(found: World, old: str, new: str, message: str
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_announced_is_not_detached(found: World) -> None:
+    once = found.gtm("balance", "run", "--once", *found.where)
+    assert once.returncode == 0, once.stderr
+    told = announced.REPORT
+    route = dataclasses.replace(told.routes[0], prefix=ip_network("10.89.9.0/24"))
+    announcer_report.folder(found.state)
+    announcer_report.save(found.state, dataclasses.replace(told, pid=1, routes=(route,)))
+    refused = found.gtm("balance", "detach", "--pins", str(found.pins))
+    assert refused.returncode == 3
+    assert "10.89.9.0/24 is announced here, and packets for 10.89.9.1 would go nowhere" in refused.stderr
+    with found.connect() as sock:
+        assert ask(sock) in {"a1", "a2"}
+    withdrawn = dataclasses.replace(route, wished=None)
+    announcer_report.save(found.state, dataclasses.replace(told, pid=1, routes=(withdrawn,)))
+    assert found.gtm("balance", "detach", "--pins", str(found.pins)).stdout == "eth0: detached\n"
+    assert found.gtm("balance", "detach", "--pins", str(found.pins)).stdout == "nothing was attached\n"
 
 
 def test_pins_elsewhere_are_refused(found: World, tmp_path: Path) -> None:
