@@ -20,13 +20,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import guards
+from bench import guards, live
 from gtm.decide.balance import TCP, UDP, Tables
 from gtm.publish.dataplane import bpf
 from gtm.publish.dataplane.maps import OBJECT, Balancer
 from tests.dataplane import world as w
 
-TEMPLATE = np.dtype([("length", "<u4"), ("flows", "<u4"), ("runs", "<u4"), ("six", "<u4"), ("bytes", "u1", 80)])
+TEMPLATE = np.dtype(
+    [("length", "<u4"), ("flows", "<u4"), ("runs", "<u4"), ("six", "<u4"), ("bytes", "u1", 80), ("received", "<u8")]
+)
 FLOWS = {"1 flow": 1, "1k flows": 1 << 10, "64k flows": 1 << 16, "512k flows": 1 << 19, "new flow each": 0}
 BASES = "harness", "bare adjust_head"
 TX = 3  # enum xdp_action
@@ -104,13 +106,44 @@ def base(taken: Mapping[str, list[int]], action: int) -> list[int]:
     return taken[BASES[action == TX]]
 
 
+def show_live(*, json_wanted: bool, quick: bool) -> None:
+    """Prints what comes back of live frames, by the root program and each number of flows."""
+    bench = Bench(rings(w.tables()))
+    root = bench.balancer.root
+    found = {"bounce": (bench.harness.program("gtm_nothing"), w.frame(w.packet(4, w.vip(4, 2), w.tcp())), 1024)}
+    for about, family, number in (
+        ("v4 ipip", 4, 2),
+        ("v6 ip6ip6", 6, 3),
+        ("v4 l2", 4, 1),
+        ("v4 gue", 4, 6),
+        ("v4 ipip, all slots in transition", 4, w.MOVING),
+    ):
+        for name, flows in FLOWS.items():
+            flags = w.ACK if flows else w.SYN
+            ip = w.packet(family, w.vip(family, number), w.tcp(flags=flags))
+            found[f"{about}, {name}"] = root, w.frame(ip), flows
+    rounds, count = (3, 200_000) if quick else (15, 400_000)
+    results = live.measure(bench, found, rounds=rounds, count=count)
+    if json_wanted:
+        names = ("best_mpps", "median_mpps", "lost")
+        print(json.dumps({name: dict(zip(names, row, strict=True)) for name, row in results.items()}, indent=2))
+        return
+    print(f"{'':52} {'best':>6} {'median':>7} Mpps {'lost':>9}")
+    for name, (best, median, lost) in results.items():
+        print(f"{name:52} {best:6.2f} {median:7.2f}      {lost:9}")
+
+
 def main() -> None:
     """Prints a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and repeats: under a minute")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose names have this")
+    parser.add_argument("--live", action="store_true", help="instead: packets a second through a veth pair, one core")
     options = parser.parse_args()
+    if options.live:
+        show_live(json_wanted=options.json, quick=options.quick)
+        return
     rounds, repeat = (3, 200_000) if options.quick else (9, 1_000_000)
     bench = Bench(rings(w.tables()))
     todo = rows(bench) | guards.rows(guards.guards(bench.balancer.object))

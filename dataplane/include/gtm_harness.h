@@ -12,5 +12,6 @@ struct gtm_template {
 	__u32 runs;
 	__u32 six;
 	__u8 bytes[GTM_TEMPLATE_BYTES];
+	__u64 received;              /* by gtm_sink */
 };
 #endif

@@ -66,6 +66,19 @@ SEC("xdp") int gtm_restore(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
+/* Makes a live frame (BPF_F_TEST_XDP_LIVE_FRAMES), which leaves by the interface that the test-run names. */
+SEC("xdp") int gtm_generate(struct xdp_md *ctx)
+{
+	return restore(ctx) || bpf_xdp_adjust_tail(ctx, -1) ? XDP_ABORTED : XDP_TX;
+}
+
+/* Where live frames come back to. */
+SEC("xdp") int gtm_sink(struct xdp_md *ctx)
+{
+	frame_template.received++;
+	return XDP_DROP;
+}
+
 /* What "net" leaves out: the harness, and one bare adjust_head. */
 SEC("xdp") int gtm_bare(struct xdp_md *ctx)
 {
