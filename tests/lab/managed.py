@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from gtm.decide.balance import Wrap
+from gtm.publish.dataplane import bpf, layout
 from gtm.publish.dataplane.link import hook
+from gtm.publish.dataplane.pins import Pins
 from tests.dataplane.bpffs import mounted
 from tests.lab.balance import BACKENDS, BALANCERS, GUE_PORT, LINK, MTU_BYTES, ROUTER, VIPS, How, Rack, wired
 from tests.lab.fabric import until
@@ -39,21 +45,23 @@ class Managers:
     def folder(self, name: str) -> Path:
         return self.rack.fabric.folder / name
 
-    def start(self, name: str) -> None:
-        """A balancer's manager, until it says that it is ready."""
-        folder = self.folder(name)
-        (folder / "ready").unlink(missing_ok=True)
-        self.processes[name] = self.rack.fabric.hosts[name].start(
-            sys.executable, "-m", "gtm.cli.main", "-C", str(folder), "balance", "run",
-            "--pins", str(self.bpffs / name), "--objects", str(self.rack.built),
-            log=folder / "log", env={"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+    def start(self, *names: str) -> None:
+        """These balancers' managers, until they say that they are ready."""
+        for name in names:
+            folder = self.folder(name)
+            (folder / "ready").unlink(missing_ok=True)
+            self.processes[name] = self.rack.fabric.hosts[name].start(
+                sys.executable, "-m", "gtm.cli.main", "-C", str(folder), "balance", "run",
+                "--pins", str(self.bpffs / name), "--objects", str(self.rack.built),
+                log=folder / "log", env={"PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        for name in names:
+            until(partial(self._is_ready, name), f"{name} is ready")
 
-        def ready() -> bool:
-            assert self.processes[name].poll() is None, self.log(name)
-            return (folder / "ready").exists() and (folder / "ready").read_text() == "up\n"
-
-        until(ready, f"{name} is ready")
+    def _is_ready(self, name: str) -> bool:
+        assert self.processes[name].poll() is None, self.log(name)
+        said = self.folder(name) / "ready"
+        return said.exists() and said.read_text() == "up\n"
 
     def kill(self, name: str) -> None:
         """The manager is gone from one moment to the next; the kernel goes on."""
@@ -70,6 +78,22 @@ class Managers:
     def program(self, name: str) -> int | None:
         """What is on the balancer's link."""
         return self.rack.fabric.hosts[name].inside(lambda: hook(LINK)).program
+
+    def flows(self, name: str) -> NDArray[np.uint64]:
+        """The words of a balancer's flow table, eight a bucket, as they are now."""
+        fd = bpf.pinned(Pins(self.bpffs / name).maps / "balance" / "flows")
+        assert fd is not None
+        try:
+            table = bpf.view(fd, layout.FLOW_BUCKETS * layout.FLOW_BUCKET.itemsize, layout.FLOW_BUCKET)
+            return table["flow"].copy()
+        finally:
+            os.close(fd)
+
+    def reboot(self, name: str) -> None:
+        """What a balancer's kernel knew is gone, and its manager begins anew."""
+        self.kill(name)
+        self.gtm(name, "balance", "detach", "--pins", str(self.bpffs / name))
+        self.start(name)
 
     def log(self, name: str) -> str:
         return (self.folder(name) / "log").read_text()
@@ -92,7 +116,7 @@ class Managers:
             self.gtm(name, "drain", f"backend/{SERVICE}/{backend}", "--reason", "laboratory")
 
 
-def services(made: Rack, drain_s: int) -> dict[str, object]:
+def services(made: Rack, drain_s: int, *, sync: bool) -> dict[str, object]:
     """dataplane/services.yaml of the rack."""
     backends = {}
     for name, number in BACKENDS.items():
@@ -124,13 +148,14 @@ def services(made: Rack, drain_s: int) -> dict[str, object]:
                 "source": SOURCES,
                 "mtu": MTU_BYTES,
                 "ready_file": "ready",
+                "sync": f"10.70.1.{number}:6081" if sync else False,
             }
             for name, number in BALANCERS.items()
         },
     }
 
 
-def write(folder: Path, node: str, made: Rack, drain_s: int) -> None:
+def write(folder: Path, node: str, made: Rack, drain_s: int, *, sync: bool) -> None:
     """A balancer's deployment folder."""
     checks = {CHECK: {"http": {"port": 80, "path": "/1"}, "interval": "0.5s", "timeout": "0.4s", "fall": 3, "rise": 1}}
     for name, content in {
@@ -138,7 +163,7 @@ def write(folder: Path, node: str, made: Rack, drain_s: int) -> None:
         "zones/example.org.zone": ZONE,
         "geodata/regions.yaml": f"regions: {{{REGION}: {{latitude: 39.0, longitude: -77.5}}}}\n",
         "probes/checks.yaml": yaml.safe_dump({"checks": checks}),
-        "dataplane/services.yaml": yaml.safe_dump(services(made, drain_s), sort_keys=False),
+        "dataplane/services.yaml": yaml.safe_dump(services(made, drain_s, sync=sync), sort_keys=False),
         "secret": SECRET + "\n",
     }.items():
         path = folder / name
@@ -148,11 +173,13 @@ def write(folder: Path, node: str, made: Rack, drain_s: int) -> None:
 
 
 @contextmanager
-def managed(built: Path, how: How, *, mode: str = "native", drain_s: int = DRAIN_S) -> Iterator[tuple[Rack, Managers]]:
+def managed(
+    built: Path, how: How, *, mode: str = "native", drain_s: int = DRAIN_S, sync: bool = False
+) -> Iterator[tuple[Rack, Managers]]:
     """A rack whose balancers gtm manages, both of them ready."""
     with wired(built, how, mode=mode) as made:
         managers = Managers(rack=made, bpffs=made.stack.enter_context(mounted(made.fabric.folder / "bpf")))
         for name in BALANCERS:
-            write(managers.folder(name), name, made, drain_s)
-            managers.start(name)
+            write(managers.folder(name), name, made, drain_s, sync=sync)
+        managers.start(*BALANCERS)
         yield made, managers

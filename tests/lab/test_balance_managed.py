@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.lab.balance import BACKENDS, BALANCERS, IPIP, SECOND, VIPS, How, Rack
 from tests.lab.clients import Load, load
@@ -19,10 +21,12 @@ LASTING = ("kept", "large", "udp")
 
 
 @contextmanager
-def balanced(built: Path, how: How, *, drain_s: int = DRAIN_S) -> Iterator[tuple[Rack, Managers, Load]]:
+def balanced(
+    built: Path, how: How, *, drain_s: int = DRAIN_S, sync: bool = False, anew: int = ANEW
+) -> Iterator[tuple[Rack, Managers, Load]]:
     """Managed balancers under load, each flow of which was answered."""
-    with managed(built, how, drain_s=drain_s) as (made, managers), load(made.client, VIPS) as clients:
-        clients.start(kept=KEPT, large=LARGE, anew=ANEW, datagrams=DATAGRAMS)
+    with managed(built, how, drain_s=drain_s, sync=sync) as (made, managers), load(made.client, VIPS) as clients:
+        clients.start(kept=KEPT, large=LARGE, anew=anew, datagrams=DATAGRAMS)
         clients.go_on(1, count=KEPT + LARGE + DATAGRAMS)
         yield made, managers, clients
 
@@ -111,3 +115,39 @@ def test_a_balancer_dies_in_the_middle_of_a_drain(built: Path, capsys: pytest.Ca
         with capsys.disabled():
             show("lb1 killed during gtm drain", clients, datagrams_unanswered=clients.unanswered())
         assert ids(clients.broken()) == []
+
+
+def test_synced_balancers_carry_on_each_others_flows(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """IPIP has no second chance: what began within the change is known to the other balancer, or breaks.
+
+    The one that died comes back with nothing, and is ready once it has all that its peer knows.
+    """
+    with balanced(built, IPIP, sync=True, anew=0) as (made, managers, clients):
+        managers.drain("b2")
+        clients.start(anew=ANEW)
+        avoided(clients, "b2")
+        clients.start(kept=KEPT)
+        clients.go_on(1, count=2 * KEPT + LARGE + DATAGRAMS)
+        first = {flow: flow.backend for flow in clients.of("kept", "large")}
+        until(lambda: knows(managers, "lb2", managers.flows("lb1")), "lb2 knows what lb1 learnt")
+        made.unplug("lb1")
+        made.route("lb2")
+        clients.go_on()
+        clients.fresh(60)
+        made.plug("lb1")
+        managers.reboot("lb1")
+        assert knows(managers, "lb1", managers.flows("lb2"))
+        made.route("lb1")
+        clients.go_on()
+        moved = sum(flow.backend != backend for flow, backend in first.items())
+        with capsys.disabled():
+            show("lb1 killed during gtm drain, back, lb2 left", clients, connections_moved=moved)
+        assert (ids(clients.broken()), moved) == ([], 0)
+
+
+def knows(managers: Managers, name: str, flows: NDArray[np.uint64]) -> bool:
+    """Whether a balancer knows most of these flows: some end meanwhile, and lines are full."""
+    own = managers.flows(name)
+    at, _ = np.nonzero(flows)
+    words = flows[np.nonzero(flows)]
+    return len(words) > 0 and (own[at] == words[:, None]).any(axis=1).mean() > 0.9
