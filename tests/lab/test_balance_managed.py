@@ -140,9 +140,12 @@ def test_synced_balancers_carry_on_each_others_flows(built: Path, capsys: pytest
         made.route("lb1")
         clients.go_on()
         moved = sum(flow.backend != backend for flow, backend in first.items())
+        broken = clients.broken()
         with capsys.disabled():
-            show("lb1 killed during gtm drain, back, lb2 left", clients, connections_moved=moved)
-        assert (ids(clients.broken()), moved) == ([], 0)
+            show("synced, lb1 killed during gtm drain, back, lb2 left", clients, connections_moved=moved)
+        # What is just beginning is on its way to the peer for 10 ms: at most what each of these clients has in the air.
+        assert ([flow.kind for flow in broken if flow.kind != "anew"], moved) == ([], 0)
+        assert len(broken) <= 2 * ANEW
 
 
 def knows(managers: Managers, name: str, flows: NDArray[np.uint64]) -> bool:

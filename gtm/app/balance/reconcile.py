@@ -19,6 +19,7 @@ from gtm.app.balance.plan import Plan, ServerKey, ServicePlan
 from gtm.decide.balance import SLOT_PREVIOUS_SHIFT
 from gtm.decide.maglev import Member
 from gtm.model.balance import Affinity, Service
+from gtm.model.balancing import Standing
 from gtm.model.errors import PublishError
 from gtm.publish.dataplane import layout, maglev, transition
 from gtm.publish.dataplane.inheritance import Change, Inheritance
@@ -201,7 +202,9 @@ class Reconciler:
         else:
             wanted = maglev.table(members, secret=self.keys.maglev, size=service.table_size)
             if before is None:
-                after = transition.Ring.fresh(wanted)
+                after = transition.change(
+                    self._past(plan, members), wanted, living, now_s=now_s, drain_s=service.drain_s
+                )
             else:
                 after = transition.change(before, wanted, living, now_s=now_s, drain_s=service.drain_s)
         for each in ring.inherited:
@@ -217,6 +220,21 @@ class Reconciler:
                 transition.forget(self.balancer.flows["flow"], transition.over(before, after), after, numbers)
         ring.table, ring.adopted, ring.members, ring.settles_s = after, None, members, after.due_s(living)
         return written
+
+    def _past(self, plan: ServicePlan, members: tuple[Member, ...]) -> transition.Ring:
+        """The table that the other instances had before they began the drains that are going on.
+
+        A machine that comes in the middle of one has no table of before, and the flows of who drains are its too: they
+        are its peers' that left, or what state sync gave it.
+        """
+        draining = tuple(
+            Member(name=each.key, number=self.numbers[each.key], weight=each.backend.weight)
+            for each in plan.backends
+            if each.standing is Standing.DRAINING and each.record is not None and each.backend.weight
+        )
+        every = tuple(sorted((*members, *draining), key=lambda member: member.name))
+        size = plan.service.table_size
+        return transition.Ring.fresh(maglev.table(every, secret=self.keys.maglev, size=size))
 
     def _empty(self, ring: Ring) -> None:
         """Leave a ring that no VIP has any more without slots."""
