@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from gtm.decide.sync import link as module
 from gtm.decide.sync.gate import Gate
-from gtm.decide.sync.link import LOST_S
+from gtm.decide.sync.link import LOST_S, Link
+from gtm.decide.sync.stream import WINDOW, Receiving
 from gtm.decide.sync.window import SIZE, Window
 from gtm.model.sync import Datagram, Kind, Page, Section
 from tests.decide.sync.pair import TABLE, Pair, words
@@ -287,3 +289,30 @@ def test_nobody_can_begin_a_session_by_guessing() -> None:
     assert link.receive(replace(guess, page=Page(section=Section.FLOWS, words=words(1))), 0.0) == []
     assert not link.established
     assert link.stale == 1
+
+
+def test_what_lies_beyond_any_window_is_not_kept() -> None:
+    receiving, page = Receiving(), Page(section=Section.EVENTS)
+    for number in (0, WINDOW + 1, 1 << 40):
+        assert receiving.take(number, page) == []
+    for number in range(WINDOW, 1, -1):
+        assert receiving.take(number, page) == []
+    assert len(receiving.take(1, page)) == WINDOW
+    assert receiving.take(WINDOW + 1, page) == [page]  # that one was not there before
+    assert receiving.count == WINDOW + 1
+
+
+@pytest.mark.parametrize("told", [[Section.END], [Section.BEGIN, Section.FLOWS, Section.END], [Section.BEGIN]])
+def test_an_end_that_does_not_count_right_ends_nothing(told: list[Section], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lying(_: Link, __: Iterator[Page]) -> Iterator[Page]:
+        return iter([Page(section=each, words=words(7)) for each in told])
+
+    monkeypatch.setattr(Link, "_framed", lying)
+    pair = Pair()
+    pair.settle()
+    assert not pair.ends[1].link.complete
+    monkeypatch.undo()
+    pair.ends[0].link.renew()
+    pair.step()
+    pair.settle()
+    assert pair.ends[1].link.complete
