@@ -28,6 +28,7 @@ from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
 from gtm.app.balance.reconcile import Reconciler
 from gtm.app.balance.sync import PeerStatus
+from gtm.app.balance.through import Way, Ways
 from gtm.app.clock import boot_s
 from gtm.config.watch import watch_signature
 from gtm.model.address import IPAddress
@@ -59,6 +60,7 @@ class Loaded:
     reconciler: Reconciler
     neighbours: Neighbours
     protector: Protector
+    ways: Ways
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Manager:
         self._balancing = self.loaded.balancing
         node = self._balancing.deployment.node
         self._orders = Orders(self.loaded.state, node.cluster)
-        self._health = BackendHealth(node.name, self._checks(), self._dirty.set)
+        self._health = BackendHealth(node.name, self._checks(), self._dirty.set, self._ways(self._balancing))
         self._memory = memory.load(self.loaded.state)
         self._macs = self._memory.macs
         reconciler = self.loaded.reconciler
@@ -158,6 +160,7 @@ class Manager:
         """Take the deployment as it is now; a faulty one changes nothing."""
         try:
             found = find_instance(self.loaded.folder)
+            ways = self._ways(found)
         except GtmError as error:
             self._problem("files", str(error))
             return
@@ -171,9 +174,11 @@ class Manager:
             )
             if before != after
         ]
+        if ways and self.loaded.ways.program is None:
+            fixed.append("through: vip")
         self._problem("files", f"{', '.join(fixed)}: changed, and taken when this is started again" if fixed else None)
         self._balancing = found
-        self._health.update(self._checks())
+        self._health.update(self._checks(), ways)
         self._peering.follow(found)
         self._look_at_neighbours()
         self._dirty.set()
@@ -202,6 +207,15 @@ class Manager:
         if macs != self._macs:
             self._macs = macs
             self._dirty.set()
+        try:
+            self.loaded.ways.write(self._balancing.dataplane, self._balancing.instance, macs)
+        except GtmError as error:
+            self._problem("checks", str(error))
+        else:
+            self._problem("checks", None)
+
+    def _ways(self, found: Balancing) -> dict[Target, Way]:
+        return self.loaded.ways.of(found.dataplane, found.instance)
 
     def _hops(self) -> frozenset[IPAddress]:
         return next_hops(self._balancing.dataplane, self._balancing.instance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Numbers:
     def __init__(self, path: Path, span: range, *, write: bool = True) -> None:
         """What the file says; nothing where there is none. Without `write` it stays as it is."""
         self._write = write
+        self._lock = threading.Lock()
         self._path = path
         self._span = span
         self._known = {name: number for name, number in _read(path).items() if number in span}  # gone longest first
@@ -29,7 +31,15 @@ class Numbers:
 
         `meant` tells which numbers slots or flows still hold; it is asked only when one must be given anew.
         """
-        wanted = tuple(dict.fromkeys(names))
+        with self._lock:
+            return self._of(tuple(dict.fromkeys(names)), meant)
+
+    def held(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of those names that have one; nothing is given or kept."""
+        known = self._known
+        return {name: known[name] for name in names if name in known}
+
+    def _of(self, wanted: tuple[str, ...], meant: Callable[[], Collection[int]]) -> dict[str, int]:
         if len(wanted) > len(self._span):
             raise StoreError(f"{self._path}: {len(wanted)} names, and numbers for {len(self._span)}")
         known = {name: number for name, number in self._known.items() if name not in wanted}

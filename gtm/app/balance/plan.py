@@ -11,7 +11,7 @@ from gtm.decide.balance import Backend as Record
 from gtm.decide.balance import Wrap as RecordWrap
 from gtm.decide.plan import PRESUMED
 from gtm.model.address import IPAddress
-from gtm.model.balance import Affinity, Backend, Dataplane, Instance, Service, Wrap
+from gtm.model.balance import Affinity, Backend, Dataplane, Instance, Service, Through, Wrap
 from gtm.model.balancing import Standing
 from gtm.model.check import Target
 from gtm.model.health import Health, Judgement
@@ -164,7 +164,14 @@ def packed(address: IPAddress) -> bytes:
 
 
 def target_of(service: Service, backend: Backend) -> Target | None:
-    """What is probed for a backend."""
+    """What is probed for a backend, and counts; its name is no check's where the check goes through the VIP."""
+    if service.check is None or service.through is Through.DIRECT:
+        return direct_of(service, backend)
+    return Target(check=f"{service.check} at {service.vips[0]} for {service.key(backend)}", address=backend.address)
+
+
+def direct_of(service: Service, backend: Backend) -> Target | None:
+    """A backend at its own address: what counts, or a second opinion beside a check through the VIP."""
     return None if service.check is None else Target(check=service.check, address=backend.address)
 
 
@@ -217,7 +224,8 @@ def _service(service: Service, instance: Instance, sight: Sight) -> ServicePlan:
         if blind and left is None:
             found.append(_planned(service, each, "", f"all are down, so none is ({down})", left, instance, sight))
         else:
-            found.append(_planned(service, each, down, leaving[each.name], left, instance, sight))
+            reason = leaving[each.name] or _doubt(service, each, sight.judgements)
+            found.append(_planned(service, each, down, reason, left, instance, sight))
     return ServicePlan(service=service, backends=(*found, *_gone(service, instance, sight)))
 
 
@@ -237,7 +245,7 @@ def _planned(
     service: Service, backend: Backend, down: str, reason: str, left: Left | None, instance: Instance, sight: Sight
 ) -> Planned:
     """A backend that is `down`, or has `left`, or neither."""
-    mac = _mac(backend, instance, sight)
+    mac = mac_of(backend, instance, sight.macs)
     over = left is not None and sight.now_s >= left.until_s
     if mac is None:
         reason = f"no MAC for {next_hop(backend, instance)}"
@@ -263,10 +271,11 @@ def _left(service: Service, backend: Backend, sight: Sight) -> Left:
     return Left(service=service.name, backend=backend, since_s=since_s, drain_s=service.drain_s)
 
 
-def _mac(backend: Backend, instance: Instance, sight: Sight) -> bytes | None:
+def mac_of(backend: Backend, instance: Instance, macs: Mapping[IPAddress, bytes]) -> bytes | None:
+    """The MAC that frames to a backend get; None while its next hop is not resolved."""
     hop = next_hop(backend, instance)
     if hop is not None:
-        return sight.macs.get(hop)
+        return macs.get(hop)
     gateway = None if backend.wrap is Wrap.L2 else instance.gateway(backend.gateway)
     return backend.mac if gateway is None else gateway.mac
 
@@ -274,7 +283,26 @@ def _mac(backend: Backend, instance: Instance, sight: Sight) -> bytes | None:
 def _failing(service: Service, backend: Backend, judgements: Mapping[Target, Judgement]) -> str:
     """Why its check has it out; "" if it has not."""
     target = target_of(service, backend)
-    found = Judgement() if target is None else judgements.get(target, Judgement())
+    words = "" if target is None else _down(target, judgements)
+    if not words or service.through is Through.DIRECT:
+        return words
+    direct = direct_of(service, backend)
+    beside = "" if direct is None else _down(direct, judgements)
+    return f"{words} (at its own address it is {beside or 'not down'})"
+
+
+def _doubt(service: Service, backend: Backend, judgements: Mapping[Target, Judgement]) -> str:
+    """What the second opinion has against a backend that is up through the VIP, which counts; "" for nothing."""
+    direct = direct_of(service, backend)
+    if service.through is Through.DIRECT or direct is None:
+        return ""
+    beside = _down(direct, judgements)
+    return beside and f"at its own address {beside}"
+
+
+def _down(target: Target, judgements: Mapping[Target, Judgement]) -> str:
+    """How a target is down; "" if it is not."""
+    found = judgements.get(target, Judgement())
     if found.health in PRESUMED:
         return ""
     last = found.last.detail if found.last is not None else ""

@@ -125,6 +125,12 @@ class Reconciler:
             self._empty(self.rings.pop(name))
         return Applied(backends=(*written, *self._take_away(plan)), rings=turned_rings, vips=vips)
 
+    def number(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of backends, whether or not they are in a table; from any thread. Raises StoreError."""
+        wanted = frozenset(names)
+        held = self._backends.held(wanted)
+        return held if len(held) == len(wanted) else self._backends.of(sorted(wanted), meant=self._meant)
+
     def _meant(self) -> set[int]:
         """The numbers of backends that slots or flows hold."""
         tables = [ring.table.numbers() for ring in self.rings.values() if ring.table is not None]

@@ -7,7 +7,7 @@ import fcntl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,16 @@ from gtm.app.balance.plan import Plan, Sight, next_hops, plan
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import Ready
 from gtm.app.balance.reconcile import Reconciler
+from gtm.app.balance.through import Ways, attached
 from gtm.app.clock import boot_s
 from gtm.app.folders import state_folder
 from gtm.app.logs import log_to_stderr
 from gtm.model.balance import Through
 from gtm.model.errors import GtmError, PublishError, Refused, StoreError
 from gtm.publish.dataplane import guard_layout, layout, link
+from gtm.publish.dataplane.checker import OBJECT as CHECK
+from gtm.publish.dataplane.checker import Checker
+from gtm.publish.dataplane.checker import detach as detach_checks
 from gtm.publish.dataplane.guard import OBJECT as GUARD
 from gtm.publish.dataplane.guard import Guard
 from gtm.publish.dataplane.jiffies import Jiffies, measure
@@ -100,6 +104,7 @@ def run(
             closing(Neighbours(found.instance.interface)) as neighbours,
             _loaded(object_file, pinned) as balancer,
             _guard(balancer, object_file.with_name(GUARD.name), pinned) as guard,
+            _checker(found, object_file.with_name(CHECK.name)) as checker,
         ):
             reconciler = _reconciler(balancer, keys, state)
             reconciler.adopt(found.dataplane.services)
@@ -113,8 +118,7 @@ def run(
             if gone:
                 log.info("replaced", layouts=gone)
             if not once:
-                marks = any(each.through is Through.VIP for each in found.dataplane.services.values())
-                left = capabilities.drop(capabilities.kept(marks=marks))
+                left = capabilities.drop(capabilities.kept(marks=checker is not None))
                 log.info("capabilities", kept=sorted(left))
             ready_file = found.instance.ready_file
             ready = Ready(None if ready_file is None else folder / ready_file)
@@ -126,6 +130,7 @@ def run(
                 reconciler=reconciler,
                 neighbours=neighbours,
                 protector=protector,
+                ways=Ways(reconciler.number, checker),
             )
             asyncio.run(_manage(loaded, ready, once=once))
 
@@ -178,6 +183,8 @@ def detach(folder: Path, *, pins: Path = PINS, force: bool = False) -> tuple[str
             ready_file = found.instance.ready_file
             Ready(None if ready_file is None else folder / ready_file).leave("detached")
         gone = tuple(name for name in pinned.links() if link.detach(pinned.link(name)))
+        for name in gone:
+            detach_checks(name)  # of a manager that was killed
         pinned.remove()
     return gone
 
@@ -278,6 +285,20 @@ def _guard(balancer: Balancer, object_file: Path, pinned: Pins) -> Iterator[Guar
         raise PublishError(_words(error), target=object_file.name, change="load") from error
     with guard:
         yield guard
+
+
+@contextmanager
+def _checker(found: Balancing, object_file: Path) -> Iterator[Checker | None]:
+    """The program for checks through VIPs, on the interface while the manager asks; None where nothing is asked so."""
+    if all(each.through is Through.DIRECT for each in found.dataplane.services.values()):
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            program = stack.enter_context(attached(object_file, found.instance.interface))
+        except OSError as error:
+            raise PublishError(_words(error), target=object_file.name, change="load") from error
+        yield program
 
 
 def _attach(balancer: Balancer, found: Balancing, pinned: Pins, *, move: bool) -> Outcome:

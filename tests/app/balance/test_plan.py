@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gtm.app.balance.plan import Left, Plan, Planned, Sight, next_hops, plan
+from gtm.app.balance.plan import Left, Plan, Planned, Sight, next_hops, plan, target_of
 from gtm.decide.balance import ICMP, ICMP6, TCP, UDP
 from gtm.decide.balance import Wrap as RecordWrap
 from gtm.model.balance import (
@@ -21,6 +21,7 @@ from gtm.model.balance import (
     QuicLb,
     Secret,
     Service,
+    Through,
     Wrap,
 )
 from gtm.model.balancing import Standing
@@ -102,6 +103,20 @@ def test_who_is_down_is_out_and_unknown_is_not_down() -> None:
     found = of(plan(dataplane(WEB), HERE, sight(judgements=judged(a1=Health.DOWN, a2=Health.DEGRADED))))
     assert (found["a1"].standing, found["a1"].reason, found["a1"].record) == (Standing.OUT, "DOWN: refused", None)
     assert found["a2"].standing is found["a3"].standing is Standing.ACTIVE
+
+
+def test_what_goes_through_the_vip_counts_and_the_other_opinion_is_told() -> None:
+    through = replace(WEB, through=Through.VIP)
+    counts = {each.name: target_of(through, each) for each in WEB.backends}
+    assert len({*counts.values(), *judged(a1=Health.UP, a2=Health.UP)}) == 6  # none is another's, nor a direct one
+    last = Result(at_s=0.0, ok=False, took_s=0.1, detail="timeout")
+    down = {target: Judgement(health=Health.DOWN, last=last) for target in (counts["a1"], counts["a3"]) if target}
+    found = of(plan(dataplane(through), HERE, sight(judgements=down | judged(a2=Health.DOWN, a3=Health.DOWN))))
+    assert {name: (each.standing, each.reason) for name, each in found.items()} == {
+        "a1": (Standing.OUT, "DOWN: timeout (at its own address it is not down)"),
+        "a2": (Standing.ACTIVE, "at its own address DOWN: refused"),
+        "a3": (Standing.OUT, "DOWN: timeout (at its own address it is DOWN: refused)"),
+    }
 
 
 def test_when_all_are_down_none_is() -> None:
