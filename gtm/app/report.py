@@ -12,11 +12,11 @@ import maxminddb
 
 from gtm import __version__
 from gtm.app.announce.shown import announcement_problems, announcements_of
+from gtm.app.balance.shown import balancer_of, balancer_problems
 from gtm.app.folders import state_folder
 from gtm.app.load_text import load_problems
 from gtm.app.view import View, read_view
 from gtm.decide.plan import active
-from gtm.model.announcing import AnnouncerReport
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.deployment import Deployment
@@ -30,6 +30,7 @@ from gtm.web.document import as_object
 from gtm.web.healthz import TABLE_AGE_MAX_S
 from gtm.web.status import (
     AnnouncementsStatus,
+    BalancerStatus,
     ControllerStatus,
     DatabaseStatus,
     InstanceStatus,
@@ -48,8 +49,11 @@ def status_of_folder(folder: Path) -> Status:
     """The status of the node of a deployment folder. Raises GtmError, also where nothing has been published there."""
     state = state_folder(folder)
     if not (state / TABLES / MANIFEST).exists():
-        if (announcements := announcements_of(state, None)) is not None and announcements.report is not None:
-            return _announcer_alone(announcements, announcements.report)
+        announcements, balancer = announcements_of(state, None), balancer_of(state, None)
+        if announcements is not None and announcements.report is not None:
+            return _alone(announcements.report.node, announcements.report.region, announcements, balancer)
+        if balancer is not None:
+            return _alone(balancer.node, balancer.region, None, balancer)
         raise GtmError(f"no node has published anything into {state} yet; `gtm serve -C {folder}` starts one")
     return status_of(read_view(state))
 
@@ -81,16 +85,19 @@ def status_of(view: View) -> Status:
         load=view.facts.loads,
         rtt=view.facts.rtt,
         announcements=announcements_of(view.state, deployment),
+        balancer=balancer_of(view.state, deployment),
         reload_problem=view.facts.problem,
     )
     return replace(status, problems=problems_of(status))
 
 
-def _announcer_alone(told: AnnouncementsStatus, report: AnnouncerReport) -> Status:
-    """The status of a node that announces, and on which no controller has published anything."""
+def _alone(
+    node: str, region: str, announcements: AnnouncementsStatus | None, balancer: BalancerStatus | None
+) -> Status:
+    """The status of a node that announces or balances, and on which no controller has published anything."""
     status = Status(
-        node=report.node,
-        region=report.region,
+        node=node,
+        region=region,
         version=__version__,
         now_s=time.time(),
         controller=ControllerStatus(alive=False),
@@ -100,9 +107,10 @@ def _announcer_alone(told: AnnouncementsStatus, report: AnnouncerReport) -> Stat
         pools=(),
         overrides=(),
         databases=(),
-        announcements=told,
+        announcements=announcements,
+        balancer=balancer,
     )
-    return replace(status, problems=tuple(announcement_problems(told)))
+    return replace(status, problems=tuple(_beside(announcements, balancer)))
 
 
 def regions_of(deployment: Deployment, plan: Plan) -> tuple[RegionStatus, ...]:
@@ -213,10 +221,17 @@ def _problems(status: Status) -> Iterable[str]:
         yield from load_problems(status.load)
     if status.rtt is not None:
         yield from (f"round-trip times: {why}" for why in status.rtt.problems.values())
-    if status.announcements is not None:
-        yield from announcement_problems(status.announcements)
+    yield from _beside(status.announcements, status.balancer)
     if status.reload_problem is not None:
         yield f"the last reload changed nothing, because:\n{status.reload_problem}"
+
+
+def _beside(announcements: AnnouncementsStatus | None, balancer: BalancerStatus | None) -> Iterable[str]:
+    """What is wrong with the other daemons of this machine."""
+    if announcements is not None:
+        yield from announcement_problems(announcements)
+    if balancer is not None:
+        yield from balancer_problems(balancer)
 
 
 def _unseen(status: Status) -> Iterable[str]:

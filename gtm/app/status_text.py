@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from gtm.app.announce.status_text import announcements_text
+from gtm.app.balance.status_text import balancer_text
 from gtm.app.columns import Paint, clean, columns, duration, percent, plain
 from gtm.app.load_text import load_text
 from gtm.model.cluster import ClusterState
@@ -57,6 +58,9 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     if status.announcements is not None:
         yield ""
         yield from announcements_text(status.announcements, status.now_s, paint)
+    if status.balancer is not None:
+        yield ""
+        yield from balancer_text(status.balancer, status.now_s, paint)
     if status.overrides:
         yield ""
         yield paint("orders in force", None)

@@ -15,6 +15,7 @@ from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result
 from gtm.model.rtt import RttState
 from gtm.web.announcing import announcement_metrics
+from gtm.web.balancing import balancer_metrics
 from gtm.web.load import load_metrics
 from gtm.web.status import InstanceStatus, Status
 
@@ -60,6 +61,8 @@ def metrics(status: Status | None) -> Iterator[Metric]:
         yield from _rtt(status.rtt)
     if status.announcements is not None:
         yield from announcement_metrics(status.announcements)
+    if status.balancer is not None:
+        yield from balancer_metrics(status.balancer)
 
 
 def _node(status: Status) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gtm.model.address import IPAddress
 from gtm.model.announcing import AnnouncerReport
+from gtm.model.balancing import BalancerCounts, PeerReport, ServiceReport
 from gtm.model.check import Target
 from gtm.model.cluster import ClusterState
 from gtm.model.health import Health, Result, Vote
@@ -144,6 +145,28 @@ class AnnouncementsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerStatus:
+    """What the balancer's manager here last said, `age_s` ago; None where none has run. `pid` 0: it has ended.
+
+    `alive`: it has said something lately. `ready`: the instance may attract traffic, else `unready` says why not.
+    """
+
+    node: str
+    region: str
+    interface: str
+    mode: str
+    age_s: float | None = None
+    pid: int = 0
+    alive: bool = False
+    ready: bool = False
+    unready: str | None = None
+    problem: str | None = None
+    services: tuple[ServiceReport, ...] = ()
+    peers: tuple[PeerReport, ...] = ()
+    counts: BalancerCounts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """One node at one moment. `probes` are the prober's counters by name, `faults` why targets cannot be probed here.
 
@@ -168,5 +191,6 @@ class Status:
     load: LoadSummary | None = None
     rtt: RttState | None = None
     announcements: AnnouncementsStatus | None = None
+    balancer: BalancerStatus | None = None
     reload_problem: str | None = None
     problems: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ from gtm.decide.explain import Candidate, TriedRule
 from gtm.decide.replay import Detection, Score, Setting
 from gtm.model.announcing import AnnouncerReport, NeighbourReport, RouteReport, ServiceReport
 from gtm.model.balance import Gateway
-from gtm.model.balancing import BackendCounts
+from gtm.model.balancing import BackendCounts, BalancerCounts
 from gtm.model.chronicle import Run, Transition
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
@@ -72,7 +72,7 @@ PRINTED = (
     balance_run.Foreseen, balance_run.ForeseenRing, Examined, Drain, Drains,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,
     Planned, PlannedAnnouncement, PlannedRegion, PlannedRoute, PlannedRpki, PlannedStep, ExplainedPrefix,
-    ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BfdStatus,
+    ExplainedRoute, ExplainedSpeaker, Communities, s.AnnouncementsStatus, s.BalancerStatus, BalancerCounts, s.BfdStatus,
     Rendered, Finding, Inspected, Converted, Note,
     Applied, Counts, FailedTest, Fault, Report, Explained, Outcome, RegionStep, Slot, Checked, Shown, Updated, Written,
     ClusterState, PeerState, Vote, RttState,

@@ -10,12 +10,13 @@ from prometheus_client.core import Metric
 
 from gtm.web.metrics import metrics
 from tests.web.announced import ANNOUNCED
+from tests.web.balanced import BALANCED
 from tests.web.sample import STATUS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "operating.md").read_text()
 RULES = (ROOT / "docs" / "alerts.yaml").read_text()
-WHOLE = replace(STATUS, announcements=ANNOUNCED)
+WHOLE = replace(STATUS, announcements=ANNOUNCED, balancer=BALANCED)
 
 
 def exposed(family: Metric) -> str:

@@ -32,12 +32,13 @@ from gtm.app.balance.through import Way, Ways
 from gtm.app.clock import boot_s
 from gtm.config.watch import watch_signature
 from gtm.model.address import IPAddress
-from gtm.model.balancing import BackendReport, BalancerReport, PeerReport, ServiceReport, Standing
+from gtm.model.balancing import BackendReport, BalancerCounts, BalancerReport, PeerReport, ServiceReport, Standing
 from gtm.model.check import Check, Target
 from gtm.model.errors import GtmError, StoreError
 from gtm.publish.dataplane.inheritance import Inheritance
 from gtm.publish.dataplane.neighbours import Neighbours
 from gtm.publish.dataplane.pins import Pins
+from gtm.publish.dataplane.readings import Readings
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ FILES_S = 1.0
 NEIGHBOURS_S = 10.0  # between two looks at hops that nothing was heard of
 RESOLVE_S = 3.0  # for the first look at hops
 REPORT_S = 1.0
+COUNT_S = 5.0  # between two readings of the counters: 30 ms where the flow table is full
 AGAIN_S = 1.0  # after something could not be written
 
 
@@ -78,6 +80,8 @@ class Manager:
     _balancing: Balancing = field(init=False)
     _macs: Mapping[IPAddress, bytes] = field(default_factory=dict)
     _plan: Plan | None = None
+    _readings: Readings = field(init=False)
+    _counts: BalancerCounts | None = None
     _counted: tuple[Counted | None, Counted | None] = (None, None)
     _problems: dict[str, str] = field(default_factory=dict)
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,6 +98,7 @@ class Manager:
         self._health = BackendHealth(node.name, self._checks(), self._dirty.set, self._ways(self._balancing))
         self._memory = memory.load(self.loaded.state)
         self._macs = self._memory.macs
+        self._readings = Readings(self.loaded.pins)
         reconciler = self.loaded.reconciler
         self._peering = Peering(
             reconciler.balancer,
@@ -349,8 +354,18 @@ class Manager:
                 self._counted = self._counted[1], counted
             else:
                 self._counted = None, None
+            await asyncio.to_thread(self._read_counters)
             self._report()
             await asyncio.sleep(min(PULSE_S, REPORT_S))
+
+    def _read_counters(self) -> None:
+        """Read the kernel's counters for the report, every few seconds; before there is a plan there are no names."""
+        now_s = time.time()
+        if self._plan is None or (self._counts is not None and 0 <= now_s - self._counts.at_s < COUNT_S):
+            return
+        numbers = self.loaded.reconciler.numbers
+        known = [numbers[each.key] for service in self._plan.services for each in service.backends]
+        self._counts = self._readings.read(known, now_s)
 
     def _problem(self, about: str, reason: str | None) -> None:
         if reason is None:
@@ -381,6 +396,7 @@ class Manager:
             unready=self.ready.unready,
             problem=next(iter([*self._problems.values(), *faults]), None),
             peers=() if synced is None else tuple(map(_peer, synced.peers)),
+            counts=self._counts,
         )
         try:
             standing.save(loaded.state, report)
