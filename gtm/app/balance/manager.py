@@ -6,6 +6,7 @@ Nothing here is on the way of packets. When it ends, however it ends, the kernel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -85,6 +86,7 @@ class Manager:
     _counted: tuple[Counted | None, Counted | None] = (None, None)
     _problems: dict[str, str] = field(default_factory=dict)
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.TimerHandle | None = None
@@ -114,7 +116,7 @@ class Manager:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reread)
+        loop.add_signal_handler(signal.SIGHUP, self._told.set)
         loop.add_reader(self.loaded.neighbours.fileno(), self._heard_neighbours)
         self.ready.against("tables", "not written yet")
         self._look_at_neighbours()
@@ -155,16 +157,19 @@ class Manager:
     async def _follow_files(self) -> None:
         known = await asyncio.to_thread(watch_signature, self.loaded.folder, self._lists())
         while True:
-            await asyncio.sleep(FILES_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FILES_S):
+                    await self._told.wait()
             found = await asyncio.to_thread(watch_signature, self.loaded.folder, self._lists())
-            if found != known:
+            if found != known or self._told.is_set():
                 known = found
-                self._reread()
+                self._told.clear()
+                await self._reread()
 
-    def _reread(self) -> None:
+    async def _reread(self) -> None:
         """Take the deployment as it is now; a faulty one changes nothing."""
-        try:
-            found = find_instance(self.loaded.folder)
+        try:  # a large one takes a second, in which probes must go on
+            found = await asyncio.to_thread(find_instance, self.loaded.folder)
             ways = self._ways(found)
         except GtmError as error:
             self._problem("files", str(error))

@@ -282,6 +282,7 @@ def test_files_are_followed_and_faults_change_nothing(found: World) -> None:
     until(lambda: "wrap" in (found.report().problem or ""), "the fault is told")
     assert {each.name for each in found.report().services[0].backends} == {"a1", "a2", "a3"}
     file.write_text(text)
+    manager.send_signal(signal.SIGHUP)
     until(lambda: found.backend("a2").standing is Standing.ACTIVE, "a2 is back")
     until(lambda: found.report().problem is None, "nothing is wrong")
     manager.terminate()
