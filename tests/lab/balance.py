@@ -32,7 +32,7 @@ from gtm.decide.balance import (
     Vip,
     Wrap,
 )
-from gtm.publish.dataplane import bpf, layout
+from gtm.publish.dataplane import bpf, layout, tc
 from gtm.publish.dataplane.link import Outcome, attach
 from gtm.publish.dataplane.maps import Balancer
 from gtm.publish.dataplane.pins import Pins
@@ -55,16 +55,18 @@ LINK = "eth0"
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What a backend gets its packets in."""
+    """What a backend gets its packets in; `tc`: what takes it off is at tc, not at XDP."""
 
     wrap: Wrap
     outer6: bool = False
     second_chance: bool = False
+    tc: bool = False
 
 
 L2, IPIP, GRE, GUE = How(Wrap.L2), How(Wrap.IP), How(Wrap.GRE), How(Wrap.GUE)
 IP6 = How(Wrap.IP, outer6=True)
 SECOND = How(Wrap.GUE, second_chance=True)
+SECOND6 = How(Wrap.GUE, outer6=True, second_chance=True)
 
 
 @dataclass(slots=True)
@@ -215,7 +217,11 @@ class Rack:
             settings = decap.map_view(".bss", layout.DECAP_SETTINGS)[0]
             settings["source4"], settings["mask4"] = packed(SOURCE4)[12:], socket.inet_aton("255.255.0.0")
             settings["source6"], settings["port"] = packed(SOURCE6)[:8], GUE_PORT
-            self.hold(self.fabric.hosts[name], LINK, decap.program("gtm_decap"))
+            if self.how[name].tc:
+                put = partial(tc.attach, decap.program("gtm_decap_tc"), interface=LINK)
+                self.fabric.hosts[name].inside(put)
+            else:
+                self.hold(self.fabric.hosts[name], LINK, decap.program("gtm_decap"))
 
     def load_balancers(self) -> None:
         """Both balancers, with a table that the backends share."""

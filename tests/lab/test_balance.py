@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gtm.decide.balance import Verdict
-from tests.lab.balance import BACKENDS, GRE, GUE, IP6, IPIP, L2, SECOND, VIPS, How, rack
+from tests.lab.balance import BACKENDS, GRE, GUE, IP6, IPIP, L2, SECOND, SECOND6, VIPS, How, rack
 from tests.lab.clients import load
 
-WAYS = {"l2": L2, "ipip": IPIP, "ip6": IP6, "gre": GRE, "gue": GUE, "second-chance": SECOND}
+WAYS = {"l2": L2, "ipip": IPIP, "ip6": IP6, "gre": GRE, "gue": GUE, "second-chance": SECOND, "second-chance6": SECOND6}
+BY_TC = {f"{name}-tc": replace(way, tc=True) for name, way in WAYS.items() if name != "l2"}
 
 
 @pytest.mark.parametrize(
-    ("way", "mode"), [*((way, "native") for way in WAYS), *((way, "generic") for way in ("l2", "ipip", "gue"))]
+    ("way", "mode"),
+    [*((way, "native") for way in (*WAYS, *BY_TC)), *((way, "generic") for way in ("l2", "ipip", "gue"))],
 )
 def test_every_backend_serves_both_families(built: Path, way: str, mode: str) -> None:
-    with rack(built, WAYS[way], mode=mode) as made, load(made.client, VIPS) as clients:
+    with rack(built, (WAYS | BY_TC)[way], mode=mode) as made, load(made.client, VIPS) as clients:
         clients.start(kept=24, large=6, anew=4, datagrams=24)
         clients.go_on(count=54)
         served = Counter(flow.backend for flow in (*clients.of("kept", "udp"), *clients.fresh(60)))
@@ -38,7 +41,7 @@ def test_the_ways_are_mixed_within_a_vip(built: Path) -> None:
         assert {flow.backend for flow in clients.of("kept", "udp")} == set(BACKENDS)
 
 
-@pytest.mark.parametrize("how", [IPIP, IP6, GUE], ids=["ipip", "ip6", "gue"])
+@pytest.mark.parametrize("how", [IPIP, IP6, GUE, BY_TC["ip6-tc"]], ids=["ipip", "ip6", "gue", "ip6-tc"])
 def test_uploads_get_through_where_the_outer_header_does_not_fit(built: Path, how: How) -> None:
     """The client learns of the smaller way from the balancer alone: no MTU or MSS is configured anywhere."""
     with rack(built, how, mtu_bytes=1500) as made, load(made.client, VIPS) as clients:

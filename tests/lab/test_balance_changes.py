@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.balance import (
     L2,
     NUMBERS,
     SECOND,
+    SECOND6,
     SLOTS,
     VIPS,
     How,
@@ -149,8 +151,14 @@ def test_all_goes_on_while_nobody_manages(built: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("how", "changing"),
-    [(IPIP, False), (SECOND, False), (SECOND, True), (GUE, True)],
-    ids=["steady", "second-chance-steady", "second-chance-in-transition", "without-it-in-transition"],
+    [
+        *((IPIP, False), (SECOND, False), (GUE, True)),
+        *((how, True) for how in (SECOND, SECOND6, replace(SECOND, tc=True), replace(SECOND6, tc=True))),
+    ],
+    ids=[
+        *("steady", "second-chance-steady", "without-it-in-transition"),
+        *(f"second-chance-in-transition{how}" for how in ("", "-ip6", "-tc", "-ip6-tc")),
+    ],
 )
 def test_a_killed_balancer_breaks_no_connection(
     built: Path, how: How, changing: bool, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
