@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,18 +21,32 @@ CHECKS = f"""\
 """
 
 
-@pytest.fixture
-def found(tmp_path: Path, built: Path) -> Iterator[World]:
+@pytest.fixture(params=["l2", "ipip", "gue"])
+def found(request: pytest.FixtureRequest, tmp_path: Path, built: Path) -> Iterator[World]:
+    """The world of test_run, whose backends are checked through the VIP; they unwrap what is wrapped."""
     if os.geteuid() != 0:
         pytest.skip("needs root: loads BPF programs")
     with world(tmp_path, built) as made:
         services = SERVICES.format(drain="5m").replace("table_size", "check: through\n    through: vip\n    table_size")
-        balancing.write(made.folder, services)
+        services = services.replace("wrap: l2", f"wrap: {request.param}")
+        balancing.write(made.folder, services.replace("mode: generic,", "mode: generic, source: 172.31.0.0/16,"))
         with (made.folder / "probes/checks.yaml").open("a") as file:
             file.write(CHECKS)
         # The VIP is of the subnet here, and its owners keep silent: any neighbour serves as the way out.
         ip(made.hosts["lb"], f"neigh replace {VIP} lladdr 02:00:00:00:00:99 dev eth0")
+        if request.param != "l2":
+            for name in ("a1", "a2"):
+                unwrap(made, name, "10.89.0.1/32" if request.param == "gue" else "172.31.0.0/16")
         yield made
+
+
+def unwrap(found: World, name: str, source: str) -> None:
+    words = ["balance", "decap", "eth0", "--from", source, "--mode", "generic", "--objects", str(found.built)]
+    command = [sys.executable, "-m", "gtm.cli.main", *words, "--pins", str(found.pins.parent / name)]
+    done = subprocess.run(
+        found.hosts[name].command(*command), capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def filters(found: World) -> str:
