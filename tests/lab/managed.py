@@ -116,7 +116,7 @@ class Managers:
             self.gtm(name, "drain", f"backend/{SERVICE}/{backend}", "--reason", "laboratory")
 
 
-def services(made: Rack, drain_s: int, *, sync: bool) -> dict[str, object]:
+def services(made: Rack, drain_s: int, *, sync: bool, through: str) -> dict[str, object]:
     """dataplane/services.yaml of the rack."""
     backends = {}
     for name, number in BACKENDS.items():
@@ -134,6 +134,7 @@ def services(made: Rack, drain_s: int, *, sync: bool) -> dict[str, object]:
                 "vips": list(VIPS),
                 "ports": ["tcp/80", "udp/80"],
                 "check": CHECK,
+                "through": through,
                 "drain": f"{drain_s}s",
                 "backends": backends,
             }
@@ -155,7 +156,7 @@ def services(made: Rack, drain_s: int, *, sync: bool) -> dict[str, object]:
     }
 
 
-def write(folder: Path, node: str, made: Rack, drain_s: int, *, sync: bool) -> None:
+def write(folder: Path, node: str, made: Rack, drain_s: int, *, sync: bool, through: str) -> None:
     """A balancer's deployment folder."""
     checks = {CHECK: {"http": {"port": 80, "path": "/1"}, "interval": "0.5s", "timeout": "0.4s", "fall": 3, "rise": 1}}
     for name, content in {
@@ -163,7 +164,7 @@ def write(folder: Path, node: str, made: Rack, drain_s: int, *, sync: bool) -> N
         "zones/example.org.zone": ZONE,
         "geodata/regions.yaml": f"regions: {{{REGION}: {{latitude: 39.0, longitude: -77.5}}}}\n",
         "probes/checks.yaml": yaml.safe_dump({"checks": checks}),
-        "dataplane/services.yaml": yaml.safe_dump(services(made, drain_s, sync=sync), sort_keys=False),
+        "dataplane/services.yaml": yaml.safe_dump(services(made, drain_s, sync=sync, through=through), sort_keys=False),
         "secret": SECRET + "\n",
     }.items():
         path = folder / name
@@ -174,12 +175,12 @@ def write(folder: Path, node: str, made: Rack, drain_s: int, *, sync: bool) -> N
 
 @contextmanager
 def managed(
-    built: Path, how: How, *, mode: str = "native", drain_s: int = DRAIN_S, sync: bool = False
+    built: Path, how: How, *, mode: str = "native", drain_s: int = DRAIN_S, sync: bool = False, through: str = "direct"
 ) -> Iterator[tuple[Rack, Managers]]:
     """A rack whose balancers gtm manages, both of them ready."""
     with wired(built, how, mode=mode) as made:
         managers = Managers(rack=made, bpffs=made.stack.enter_context(mounted(made.fabric.folder / "bpf")))
         for name in BALANCERS:
-            write(managers.folder(name), name, made, drain_s, sync=sync)
+            write(managers.folder(name), name, made, drain_s, sync=sync, through=through)
         managers.start(*BALANCERS)
         yield made, managers

@@ -22,10 +22,19 @@ LASTING = ("kept", "large", "udp")
 
 @contextmanager
 def balanced(
-    built: Path, how: How, *, drain_s: int = DRAIN_S, sync: bool = False, anew: int = ANEW
+    built: Path,
+    how: How,
+    *,
+    drain_s: int = DRAIN_S,
+    sync: bool = False,
+    through: str = "direct",
+    anew: int = ANEW,
 ) -> Iterator[tuple[Rack, Managers, Load]]:
     """Managed balancers under load, each flow of which was answered."""
-    with managed(built, how, drain_s=drain_s, sync=sync) as (made, managers), load(made.client, VIPS) as clients:
+    with (
+        managed(built, how, drain_s=drain_s, sync=sync, through=through) as (made, managers),
+        load(made.client, VIPS) as clients,
+    ):
         clients.start(kept=KEPT, large=LARGE, anew=anew, datagrams=DATAGRAMS)
         clients.go_on(1, count=KEPT + LARGE + DATAGRAMS)
         yield made, managers, clients
@@ -56,16 +65,17 @@ def test_an_order_drains_a_backend_and_breaks_no_flow(built: Path, capsys: pytes
         assert (ids(clients.broken()), lost) == ([], 0)
 
 
+@pytest.mark.parametrize("through", ["direct", "vip"])
 def test_a_failed_check_takes_a_backend_out_and_breaks_its_own_flows_alone(
-    built: Path, capsys: pytest.CaptureFixture[str]
+    built: Path, through: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with balanced(built, SECOND) as (made, _, clients):
+    with balanced(built, SECOND, through=through) as (made, _, clients):
         own = {flow for flow in clients.of("kept", "large") if flow.backend == "b2"}
         made.unplug("b2")
         avoided(clients, "b2")
         clients.go_on()
         with capsys.disabled():
-            show("b2 killed, found by its check", clients, its_own=len(own))
+            show(f"b2 killed, found by its check, {through}", clients, its_own=len(own))
         broken = [flow for flow in clients.broken() if flow.backend]
         assert own <= set(broken)
         assert {flow.backend for flow in broken} == {"b2"}
