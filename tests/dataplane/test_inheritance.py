@@ -17,6 +17,10 @@ from gtm.publish.dataplane.transition import Ring, change, inherited, settle
 Row = tuple[str, dict[int, int], float]
 
 
+def own_numbers(words: Words) -> Words:
+    return words & np.uint64(layout.FLOW_BACKEND)
+
+
 def made(
     slots: list[int], *, service: str = "web", size: int = 65537, previous: int = 7, left_s: float = 42.4
 ) -> Change:
@@ -30,9 +34,7 @@ def made(
     )
 
 
-def read(
-    words: np.ndarray, sizes: dict[str, int], translate: Callable[[Words], Words] = lambda some: some
-) -> list[Row]:
+def read(words: np.ndarray, sizes: dict[str, int], translate: Callable[[Words], Words] = own_numbers) -> list[Row]:
     return [
         (each.service, dict(zip(each.slots.tolist(), each.previous.tolist(), strict=True)), each.left_s)
         for each in inheritances(words, sizes, translate)
@@ -74,8 +76,11 @@ def test_a_table_of_another_size_is_another_table() -> None:
 def test_backends_go_by_name_and_seconds_by_themselves() -> None:
     translation = Translation(Numbering({"web/old": 5}))
     translation.learn(Numbering({"web/old": 7}).words())
-    assert read(words_of(made([1, 2], left_s=7.0)), {"web": 65537}, translation) == [("web", {1: 5, 2: 5}, 7.0)]
-    assert read(words_of(made([1], previous=8, left_s=7.0)), {"web": 65537}, translation) == []
+    numbers = translation.numbers
+    assert read(words_of(made([1, 2], left_s=7.0)), {"web": 65537}, numbers) == [("web", {1: 5, 2: 5}, 7.0)]
+    assert read(words_of(made([1], previous=8)), {"web": 65537}, numbers) == [("web", {1: 0}, 42.0)]
+    assert read(words_of(made([1], previous=0)), {"web": 65537}, numbers) == [("web", {1: 0}, 42.0)]
+    assert translation.unknown == 0
 
 
 def test_times_are_bounded() -> None:
@@ -86,11 +91,15 @@ def test_times_are_bounded() -> None:
 
 def test_a_ring_inherits_what_is_not_in_transition_here() -> None:
     living = {1: None, 2: None, 3: None}
-    ring = Ring.fresh([1, 1, 1, 2])
-    ring = change(ring, [1, 1, 2, 2], living, now_s=0.0, drain_s=100.0)
-    found = settle(inherited(ring, [0, 2, 3, 1], [2, 3, 2, 9], until_s=50.0), living, now_s=0.0)
+    ring = Ring.fresh([1, 1, 1, 2, 1])
+    ring = change(ring, [1, 1, 2, 2, 1], living, now_s=0.0, drain_s=100.0)
+    found = settle(inherited(ring, [0, 2, 3, 1, 4], [2, 3, 2, 9, 0], until_s=50.0), living, now_s=0.0)
     moving = layout.SLOT_TRANSITION
-    # 9 is not alive, but flows of others may be known; slot 3 has 2 already; slot 2 is in transition of its own.
-    assert found.slots.tolist() == [1 | moving | 2 << 16, 1 | moving, 2 | moving | 1 << 16, 2]
-    assert settle(found, living, now_s=51.0).slots[0] & moving == 0
-    assert settle(found, living, now_s=51.0).slots[2] & moving
+    assert found.slots.tolist() == [
+        1 | moving | 2 << 16,
+        1 | moving,  # 9 is not alive, but flows of others may be known
+        2 | moving | 1 << 16,  # a transition of its own
+        2 | moving | 2 << 16,  # 2 has it again
+        1 | moving,
+    ]
+    assert (settle(found, living, now_s=51.0).slots & moving != 0).tolist() == [False, False, True, False, False]

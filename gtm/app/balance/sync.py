@@ -236,7 +236,7 @@ class Sync:
             return
         if section is Section.SLOTS:
             sizes = {each.service: each.size for each in self._changes()}
-            for each in inheritances(words, sizes, peer.translation):
+            for each in inheritances(words, sizes, peer.translation.numbers):
                 self._inherit(each)
             return
         mine = peer.translation(words)

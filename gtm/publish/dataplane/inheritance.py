@@ -36,7 +36,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inheritance:
-    """Slots of a service's table that are in transition for `left_s` more, and the previous backend of each."""
+    """Slots of a service's table that are in transition for `left_s` more; the previous backend of each, 0 for none."""
 
     service: str
     slots: NDArray[np.int64]
@@ -59,21 +59,25 @@ def words_of(change: Change) -> Words:
     return np.concatenate(told) if told else words
 
 
-def inheritances(words: Words, sizes: Mapping[str, int], translate: Callable[[Words], Words]) -> Iterator[Inheritance]:
-    """What whole pages say of this instance's services, whose tables have these sizes."""
+def inheritances(words: Words, sizes: Mapping[str, int], numbers: Callable[[Words], Words]) -> Iterator[Inheritance]:
+    """What whole pages say of this instance's services, whose tables have these sizes.
+
+    `numbers` are this instance's of the backends in words, 0 for one that is not known here: the slot is in transition
+    all the same, for the sake of flows that are known.
+    """
     services = {_digest(service, size): (service, size) for service, size in sizes.items()}
     heads = np.flatnonzero(words >> _NUMBER_BITS & np.uint64(NO_SLOT) == np.uint64(NO_SLOT)).tolist()
     for start, end in pairwise([*heads, len(words)]):
         head = int(words[start])
         service, size = services.get(head >> NUMBER_BITS + SLOT_BITS, ("", 0))
-        mine = translate(words[start + 1 : end]) if service else words[:0]
-        slots = (mine >> _NUMBER_BITS & np.uint64(NO_SLOT)).astype(np.int64)
+        told = words[start + 1 : end]
+        slots = (told >> _NUMBER_BITS & np.uint64(NO_SLOT)).astype(np.int64)
         inside = slots < size
         if inside.any():
             yield Inheritance(
                 service=service,
                 slots=slots[inside],
-                previous=(mine[inside] & np.uint64(layout.FLOW_BACKEND)).astype(np.uint32),
+                previous=numbers(told[inside]).astype(np.uint32),
                 left_s=float(head & SECONDS_MAX),
             )
 

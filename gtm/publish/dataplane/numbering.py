@@ -51,9 +51,14 @@ class Translation:
         for theirs, digest in self._theirs.items():
             self._mine[theirs] = own.by_digest.get(digest, 0)
 
+    def numbers(self, words: Words) -> Words:
+        """This instance's number of the backend in each word; 0 where that is nobody, or nobody that is known here."""
+        found: Words = self._mine[words & _BACKEND]
+        return found
+
     def __call__(self, words: Words) -> Words:
         """The words with this instance's numbers, in their order; those of backends that are not here are left out."""
-        mine = self._mine[words & _BACKEND]
+        mine = self.numbers(words)
         known = mine != 0
         self.unknown += len(words) - int(np.count_nonzero(known))
         mine |= words & ~_BACKEND

@@ -128,11 +128,12 @@ def change(ring: Ring, wanted: ArrayLike, living: Living, *, now_s: float, drain
 def inherited(ring: Ring, slots: ArrayLike, previous: ArrayLike, *, until_s: float) -> Ring:
     """The ring with slots in transition that another instance has so: whose flows nobody knows are `previous`'s there.
 
-    What is in transition here too stays as it is. As with `Ring.resumed`, owners in between are not known.
+    What is in transition here too stays as it is. As with `Ring.resumed`, owners in between are not known; nor is the
+    oldest one, where `previous` is NOBODY. It may be who has the slot again.
     """
     at, before = np.asarray(slots, np.int64), np.asarray(previous, np.uint16)
     at, first = np.unique(at, return_index=True)
-    fresh = ~np.isin(at, ring.rows) & (before[first] != ring.current[at])
+    fresh = ~np.isin(at, ring.rows)
     at, before = at[fresh], before[first][fresh]
     rows = np.union1d(ring.rows, at)
     owner, ends = (_spread(each, ring.rows, rows) for each in (ring.owner, ring.until_s))
