@@ -141,7 +141,11 @@ class Sync:
     def why_not(self) -> str | None:
         """Why it is not ready; None if it is. For gtm.app.balance.ready."""
         waiting = self._gate.waits_for(self._links, self._clock())
-        return f"flows of {', '.join(waiting)} are still to come" if waiting else None
+        if not waiting:
+            return None
+        forged = self._refused[wire.Refusal.FORGED]
+        hint = f"; {forged} datagrams were refused: has the other one the same secret?" if forged else ""
+        return f"flows of {', '.join(waiting)} are still to come{hint}"
 
     def set_numbers(self, numbers: Mapping[str, int]) -> None:
         """The numbers of backends have changed; peers are told, and asked for what could not be read without them."""

@@ -188,6 +188,7 @@ def test_other_secrets_and_other_seeds_exchange_nothing(site: Site) -> None:
         async with running(one, stranger):
             await until(lambda: one.status().refused.get("forged", 0) > 1)
         assert not stranger.ready
+        assert (one.why_not() or "").endswith("datagrams were refused: has the other one the same secret?")
         other, other_table = site.make("lb2", seed=(SEED[0] + 1, SEED[1]))
         one, _ = site.make("lb1", flows=Flows(table1))
         async with running(one, other):
