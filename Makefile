@@ -59,7 +59,7 @@ test-packages:
 bench: $(VENV)/.dev  ## gtm beside other name servers, in one run (root; BENCH_ARGS=--help says more)
 	@exec $(BIN)/python bench/dns.py $(BENCH_ARGS)
 
-bpf: gtm/publish/dataplane/balance.bpf.o gtm/publish/dataplane/guard.bpf.o gtm/publish/dataplane/decap.bpf.o gtm/publish/dataplane/check.bpf.o gtm/publish/dataplane/harness.bpf.o gtm/publish/dataplane/flood.bpf.o  ## build the XDP programs (clang and libbpf-dev); nodes need neither
+bpf: gtm/publish/dataplane/balance.bpf.o gtm/publish/dataplane/guard.bpf.o gtm/publish/dataplane/decap.bpf.o gtm/publish/dataplane/check.bpf.o gtm/publish/dataplane/harness.bpf.o gtm/publish/dataplane/sample.bpf.o gtm/publish/dataplane/flood.bpf.o  ## build the XDP programs (clang and libbpf-dev); nodes need neither
 
 gtm/publish/dataplane/%.bpf.o: dataplane/src/%.bpf.c $(wildcard dataplane/src/*.h dataplane/include/*.h)
 	@$(CLANG) -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-parameter \

@@ -208,6 +208,45 @@ def _seconds(text: str) -> float:
     return found
 
 
+def _add_sample(actions: Commands) -> None:
+    sample = add_command(
+        actions,
+        "sample",
+        run_sample,
+        about="Write some of the frames that come in to a pcap file. As they come, before the guard.",
+        examples="""
+gtm balance sample /tmp/lb.pcap --every 1000 --seconds 30
+gtm balance sample /tmp/lb.pcap --every 1 --frames 200 --snap 96
+
+A program takes the root's place on the interface for that time and gives it back, without a frame lost; at other times
+sampling costs nothing. Files hold what clients sent: mind who reads them. Needs root.
+""",
+        deployment=False,
+    )
+    sample.add_argument("file", metavar="FILE", type=Path, help="what is written, anew")
+    for option, low, high, default, about in (
+        ("--every", 1, 1 << 31, 100, "one in so many frames of each CPU"),
+        ("--frames", 1, 1 << 31, 1000, "end after so many"),
+        ("--seconds", 1, 3600, 10, "end after that time"),
+        ("--snap", 14, 512, 128, "octets of a frame"),
+    ):
+        sample.add_argument(
+            option, metavar="N", type=_between(low, high), default=default, help=f"{about} (default: {default})"
+        )
+    sample.add_argument("--interface", metavar="NAME", help="where, if there are several")
+    sample.add_argument("--objects", metavar="DIR", type=Path, help="the folder of the programs (default: gtm's own)")
+    add_pins(sample)
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed (allowed: {low} to {high})")
+
+    return number
+
+
 def _add_explain(actions: Commands) -> None:
     explain = add_command(
         actions,
@@ -311,6 +350,7 @@ ACTIONS: tuple[Callable[[Commands], None], ...] = (
     _add_drains,
     _add_detach,
     _add_top,
+    _add_sample,
     _add_explain,
     _add_decap,
 )
@@ -343,6 +383,24 @@ def run_top(options: argparse.Namespace) -> int:
                 break
     except KeyboardInterrupt:
         return OK
+    return OK
+
+
+def run_sample(options: argparse.Namespace) -> int:
+    """Write some of the frames that come in."""
+    from gtm.app.balance import sample
+
+    found = sample.sample(
+        options.file,
+        pins=options.pins,
+        interface=options.interface,
+        every=options.every,
+        snap_bytes=options.snap,
+        frames=options.frames,
+        limit_s=float(options.seconds),
+        objects=options.objects,
+    )
+    say(options, sample.sampled_document(found), sample.sampled_text(found))
     return OK
 
 

@@ -32,6 +32,7 @@ from gtm.app.balance.doctor import Examined
 from gtm.app.balance.drains import Drain, Drains
 from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
+from gtm.app.balance.sample import Sampled
 from gtm.app.balance.setup import BackendSetup
 from gtm.app.balance.top import Top, TopBackend, TopRates, TopReason, TopService
 from gtm.app.check import Counts, FailedTest, Fault, Report
@@ -67,7 +68,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
     BackendsLeft, LeavingBackend, BackendSetup,
-    Top, TopBackend, TopRates, TopReason, TopService, BackendCounts,
+    Sampled, Top, TopBackend, TopRates, TopReason, TopService, BackendCounts,
     BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow,
     balance_run.Foreseen, balance_run.ForeseenRing, Examined, Drain, Drains,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,

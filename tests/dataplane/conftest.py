@@ -21,7 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("clang") or not Path("/usr/include/bpf/bpf_helpers.h").exists():
         pytest.skip("needs clang and libbpf-dev")
     folder = tmp_path_factory.mktemp("bpf")
-    for name in ("balance", "guard", "decap", "check", "harness", "flood"):
+    for name in ("balance", "guard", "decap", "check", "harness", "flood", "sample"):
         target = f"gtm/publish/dataplane/{name}.bpf.o"
         # Built beside the tests and not in the tree: workers of one run must not write one file.
         shown = subprocess.run(["make", "-B", "-n", "-s", target], cwd=ROOT, capture_output=True, text=True, check=True)

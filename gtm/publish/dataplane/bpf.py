@@ -246,6 +246,16 @@ def tag(program_fd: int) -> str:
     return info(program_fd)[8:16].hex()
 
 
+def number(program_fd: int) -> int:
+    """The id of a program (struct bpf_prog_info)."""
+    return int(struct.unpack_from("=I", info(program_fd), 4)[0])
+
+
+def name(program_fd: int) -> str:
+    """What a program is called in C, its first 15 characters."""
+    return info(program_fd)[64:80].rstrip(b"\0").decode("latin-1")
+
+
 def clear_descriptor(map_fd: int, index: int) -> None:
     """Empties a slot, which may be empty already."""
     if library().bpf_map_delete_elem(map_fd, c.byref(c.c_uint32(index))) < 0 and c.get_errno() != errno.ENOENT:
