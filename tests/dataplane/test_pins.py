@@ -24,7 +24,7 @@ from tests.dataplane.world import SEED, echo, packed
 from tests.lab.network import Host, switch
 
 ECHOES = {(packed("10.88.0.100"), 0, ICMP): Vip(ring=1)}
-UPDATES = 100
+UPDATES = 20
 LOST_S = 60.0
 
 
