@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-LABORATORY = "tests/lab/"
+LABORATORY = ("tests/lab/", "tests/app/balance/", "tests/dataplane/test_pins")
 INSTALLABLE = ("needs", "could not import")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -53,7 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return LABORATORY if nodeid.startswith(LABORATORY) else nodeid
+            return "laboratory" if nodeid.startswith(LABORATORY) else nodeid
 
     return Scheduling(config, log)
 
