@@ -438,7 +438,9 @@ def run_drains(options: argparse.Namespace) -> int:
 def run_detach(options: argparse.Namespace) -> int:
     """Take everything away."""
     from gtm.app.balance import run
+    from gtm.app.logs import log_to_stderr
 
+    log_to_stderr(in_json=options.json)
     gone = run.detach(options.folder, pins=options.pins, force=options.force)
     say(options, {"interfaces": list(gone)}, "\n".join(f"{name}: detached" for name in gone) or "nothing was attached")
     return OK
