@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Orders:
     """The drains of a node's store, and of the one that nodes share as far as the controller here has heard of them.
 
     On a subject with an order of this node's own, that beats the shared one. What cannot be read leaves them as they
-    were, and is the `problem`.
+    were, and is the `problem`. Threads may share it.
     """
 
     def __init__(self, state: Path, cluster: Cluster | None, clock: Callable[[], float] = time.time) -> None:
@@ -36,12 +37,22 @@ class Orders:
         self._cluster = cluster
         self._clock = clock
         self._store: Store | None = None
+        self._lock = threading.Lock()
         self.standing: tuple[Override, ...] = ()
         self.problem: str | None = None
 
     def look(self) -> bool:
         """Whether what stands has changed since the last look."""
-        now_s = self._clock()
+        with self._lock:
+            return self._look(self._clock())
+
+    def close(self) -> None:
+        """Close the store."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+
+    def _look(self, now_s: float) -> bool:
         try:
             found = self._read(now_s)
         except StoreError as error:
@@ -55,15 +66,13 @@ class Orders:
         self.standing = found
         return changed
 
-    def close(self) -> None:
-        """Close the store."""
-        if self._store is not None:
-            self._store.close()
-
     def _read(self, now_s: float) -> tuple[Override, ...]:
         if self._store is None and store_file(self._state).exists():
             self._store = Store(store_file(self._state))
-        own = () if self._store is None else self._store.active(now_s)
+        own: tuple[Override, ...] = ()
+        if self._store is not None:
+            self._store.changes()  # one that was replaced is opened anew
+            own = self._store.active(now_s)
         shared: tuple[Override, ...] = ()
         if self._cluster is not None:
             cached = shared_cache.load(shared_file(self._state), self._cluster.prefix)

@@ -24,6 +24,7 @@ class Ready:
         self._path = path
         self._reasons: dict[str, str] = {}
         self._gates: dict[str, Callable[[], str | None]] = {}
+        self.told: str | None = "manager: has only begun"  # at the last pulse, so that a report and the file agree
 
     def against(self, who: str, reason: str | None) -> None:
         """Have `who` give a reason against readiness, or with None no more."""
@@ -46,9 +47,9 @@ class Ready:
 
     def pulse(self) -> None:
         """Write the file anew. Raises StoreError."""
+        self.told = why = self.unready
         if self._path is None:
             return
-        why = self.unready
         self._path.parent.mkdir(parents=True, exist_ok=True)
         sealed.replace(self._path, (b"up\n" if why is None else f"down {why}\n".encode()))
 
