@@ -8,6 +8,7 @@
 
 #define GTM_CPUS 64u                 /* counters only: a CPU beyond it shares a line with CPU & 63 */
 #define GTM_VIP_BUCKETS 1024u        /* x 64 B = 64 KiB */
+#define GTM_VIPS 2048u               /* places there, and numbers of counters */
 #define GTM_RINGS 512u               /* Maglev tables, one per VIP entry: 256 KiB each, made when used */
 #define GTM_RING_SLOTS 65537u        /* the largest table; a VIP may use a smaller prime */
 #define GTM_BACKENDS 4096u           /* x 64 B = 256 KiB; number 0 is "none" */
@@ -24,7 +25,7 @@ struct gtm_vip {
 	__u8 protocol;               /* 0: the entry is empty */
 	__u8 flags;
 	__u16 ring;
-	__u16 pad;
+	__u16 number;                /* of its counters, for as long as it is in the table */
 	__u32 quic;                  /* octets of a server ID by config rotation codepoint, 4 bits each; 0: that one is not known */
 	__u32 spare;
 };
@@ -91,7 +92,7 @@ struct gtm_flow_event {
 
 struct gtm_counter { __u64 packets, bytes; };
 
-struct gtm_backend_counter {
+struct gtm_traffic_counter {
 	__u64 packets, bytes;
 	__u64 opened, closed;        /* SYNs; packets with FIN or RST. Repeated ones count again, UDP has none */
 };
@@ -119,9 +120,10 @@ enum gtm_verdict {
 
 #define GTM_VERDICTS_MAX 16          /* room in the counters */
 
-/* Read through mmap, without a system call. Packets and bytes of the frame as it came in; for a backend, of its IP. */
+/* Read through mmap, without a system call. Packets and bytes of the frame as it came in; for backends and VIPs, of its IP. */
 struct gtm_counters {
-	struct gtm_backend_counter backend[GTM_CPUS][GTM_BACKENDS];
+	struct gtm_traffic_counter backend[GTM_CPUS][GTM_BACKENDS];  /* sent to it */
+	struct gtm_traffic_counter vip[GTM_CPUS][GTM_VIPS];          /* came for it, whatever became of it then */
 	struct gtm_counter verdict[GTM_CPUS][GTM_VERDICTS_MAX];
 	struct gtm_event_counter events[GTM_CPUS];
 	__u64 answers[GTM_CPUS];     /* no counter: when the CPU's too-big answers are within their rate, on the monotonic clock */
@@ -142,7 +144,7 @@ _Static_assert(sizeof(struct gtm_vip_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_backend) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_flow_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_flow_event) == 16, "no padding");
-_Static_assert(sizeof(struct gtm_backend_counter) == 32, "half a cache line");
+_Static_assert(sizeof(struct gtm_traffic_counter) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_ring) == 8 + 4 * 65538, "no padding");
 _Static_assert(sizeof(struct gtm_settings) == 32, "no padding");
 _Static_assert(GTM_VERDICTS <= GTM_VERDICTS_MAX, "a counter for each");

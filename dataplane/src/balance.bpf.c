@@ -2,6 +2,16 @@
 /* The root program with its slots, and the balancer that stands in one of them. */
 #include "icmp.h"
 
+INLINE void count(struct gtm_traffic_counter *counter, const struct packet *p)
+{
+	counter->packets++;
+	counter->bytes += p->length;
+	if (p->flags & PACKET_SYN)
+		counter->opened++;
+	else if (p->flags & PACKET_END)
+		counter->closed++;
+}
+
 INLINE int decide(struct xdp_md *ctx, struct packet *p)
 {
 	int verdict = parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
@@ -12,6 +22,9 @@ INLINE int decide(struct xdp_md *ctx, struct packet *p)
 
 	if (!v)
 		return GTM_PASS_NO_VIP;
+	__u32 cpu = bpf_get_smp_processor_id() & (GTM_CPUS - 1);
+
+	count(&counters.vip[cpu][v->number & (GTM_VIPS - 1)], p);
 	if (p->flags & PACKET_ECHO)
 		return answer_echo(ctx, p);
 	__u32 number = v->ring, zero = 0;
@@ -51,15 +64,7 @@ INLINE int decide(struct xdp_md *ctx, struct packet *p)
 
 	if (p->length > limit)
 		return may_tell(p) ? answer_too_big(ctx, p, limit) : GTM_DROP_TOO_BIG;
-	__u32 cpu = bpf_get_smp_processor_id() & (GTM_CPUS - 1);
-	struct gtm_backend_counter *counter = &counters.backend[cpu][own & (GTM_BACKENDS - 1)];
-
-	counter->packets++;
-	counter->bytes += p->length;
-	if (p->flags & PACKET_SYN)
-		counter->opened++;
-	else if (p->flags & PACKET_END)
-		counter->closed++;
+	count(&counters.backend[cpu][own & (GTM_BACKENDS - 1)], p);
 	return encapsulate(ctx, p, b, hop, hash, p->flags & PACKET_ICMP_ERROR ? GTM_TX_ICMP_ERROR : GTM_TX_FORWARD);
 }
 

@@ -36,7 +36,7 @@ struct gtm_settings settings = {
 };
 const struct gtm_ring *const ring_layout = 0;         /* for BTF: inner maps are declared by size, and nothing else names it */
 const struct gtm_flow_event *const event_layout = 0;
-struct gtm_counters counters;                         /* 8 MiB */
+struct gtm_counters counters;                         /* 12 MiB */
 
 /* Counts and returns the XDP action of a verdict. */
 INLINE int done(__u32 verdict, __u32 bytes)

@@ -9,6 +9,12 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 
+def unpacked(address: bytes) -> IPAddress:
+    """The address in 16 bytes, as which IPv4 is ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)."""
+    six = IPv6Address(address)
+    return six.ipv4_mapped or six
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """An address and a port (0 to 65535) to listen on or to connect to."""

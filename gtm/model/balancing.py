@@ -84,9 +84,45 @@ class BackendCounts:
     flows: int = 0
 
 
+class Traffic(StrEnum):
+    """What of a VIP an entry of the kernel's table takes: a port's, or of any port."""
+
+    PORT = "port"
+    FRAGMENTS = "fragments"
+    ECHO = "echo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VipCounts:
+    """What came for a port of a VIP since it was first balanced, whatever became of it then; ICMP errors about it too.
+
+    `port` is 0 for fragments (beyond the first, of `protocol`) and echo requests. `opened` are SYNs, `closed` packets
+    with FIN or RST. `ring` is that of its service's table.
+    """
+
+    address: IPAddress
+    traffic: Traffic
+    protocol: str
+    port: int
+    ring: int
+    packets: int = 0
+    bytes: int = 0
+    opened: int = 0
+    closed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As people write it: tcp/443, tcp fragments, echo."""
+        if self.traffic is Traffic.PORT:
+            return f"{self.protocol}/{self.port}"
+        return "echo" if self.traffic is Traffic.ECHO else f"{self.protocol} fragments"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerCounts:
     """The kernel's counters at `at_s`, since its maps were made; backends by number, the others by their names in C.
+
+    `vips` are those in the kernel's table, by address and port.
 
     `guarded` is what went on from the guard, `dropped` what its rules dropped, `would_drop` what dry ones match; empty
     without a guard. Of the flow table's `flow_places`, `flows` are taken, `flows_closed` of those by flows that ended.
@@ -104,6 +140,7 @@ class BalancerCounts:
     flow_places: int
     events_told: int
     events_lost: int
+    vips: tuple[VipCounts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from gtm.web.status import BalancerStatus
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 BACKEND = ("service", "backend")
+VIP = ("service", "vip", "port")
 
 
 def balancer_metrics(told: BalancerStatus) -> Iterator[Metric]:
@@ -32,6 +33,7 @@ def balancer_metrics(told: BalancerStatus) -> Iterator[Metric]:
     )
     if told.counts is not None:
         yield from _backends(told.services, told.counts)
+        yield from _vips(told.services, told.counts)
         yield from _reasons(told.counts)
         yield from _flows(told.counts)
 
@@ -70,6 +72,22 @@ def _backends(services: tuple[ServiceReport, ...], counts: BalancerCounts) -> It
         [(key, float(each.flows)) for key, each in known],
         BACKEND,
     )
+
+
+def _vips(services: tuple[ServiceReport, ...], counts: BalancerCounts) -> Iterator[Metric]:
+    names = {service.ring: service.name for service in services}
+    known = [((names[each.ring], str(each.address), each.name), each) for each in counts.vips if each.ring in names]
+    for name, text, value in (
+        (
+            "gtm_balance_vip_packets",
+            "Packets that came from the guard for the port of the VIP, sent on or not.",
+            "packets",
+        ),
+        ("gtm_balance_vip_bytes", "Octets of IP packets that came for the port of the VIP.", "bytes"),
+        ("gtm_balance_vip_flows_opened", "SYNs that came for the port of the VIP.", "opened"),
+        ("gtm_balance_vip_flows_closed", "Packets with FIN or RST that came for the port of the VIP.", "closed"),
+    ):
+        yield _counter(name, text, [(key, float(getattr(each, value))) for key, each in known], VIP)
 
 
 def _reasons(counts: BalancerCounts) -> Iterator[Metric]:

@@ -34,7 +34,7 @@ from gtm.app.balance.explain import BalanceExplained, ExplainedFlow, ExplainedOu
 from gtm.app.balance.leaving import BackendsLeft, LeavingBackend
 from gtm.app.balance.sample import Sampled
 from gtm.app.balance.setup import BackendSetup
-from gtm.app.balance.top import Top, TopBackend, TopRates, TopReason, TopService
+from gtm.app.balance.top import Top, TopBackend, TopRates, TopReason, TopService, TopVip
 from gtm.app.check import Counts, FailedTest, Fault, Report
 from gtm.app.check_log import Logged
 from gtm.app.explain import Explained, Outcome, RegionStep, Slot
@@ -51,7 +51,7 @@ from gtm.decide.explain import Candidate, TriedRule
 from gtm.decide.replay import Detection, Score, Setting
 from gtm.model.announcing import AnnouncerReport, NeighbourReport, RouteReport, ServiceReport
 from gtm.model.balance import Gateway
-from gtm.model.balancing import BackendCounts, BalancerCounts
+from gtm.model.balancing import BackendCounts, BalancerCounts, VipCounts
 from gtm.model.chronicle import Run, Transition
 from gtm.model.cluster import ClusterState, PeerState
 from gtm.model.health import Result, Vote
@@ -68,7 +68,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PRINTED = (
     balance_show.Shown, balance_show.ShownService, balance_show.ShownBackend, Gateway, Decap,
     BackendsLeft, LeavingBackend, BackendSetup,
-    Sampled, Top, TopBackend, TopRates, TopReason, TopService, BackendCounts,
+    Sampled, Top, TopBackend, TopRates, TopReason, TopService, TopVip, BackendCounts, VipCounts,
     BalanceExplained, ExplainedFlow, ExplainedOuter, ExplainedRow,
     balance_run.Foreseen, balance_run.ForeseenRing, Examined, Drain, Drains,
     LadderStep, MovedAnnouncement, AnnouncerReport, NeighbourReport, RouteReport, ServiceReport, Attributes,

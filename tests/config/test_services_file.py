@@ -355,14 +355,14 @@ def test_every_backend_has_a_number(many: int, said: str | None, tmp_path: Path)
 
 
 def test_every_vip_has_a_place(tmp_path: Path) -> None:
-    ports = [f"tcp/{port}" for port in range(1, 61)]
+    ports = [f"tcp/{port}" for port in range(1, 58)]
     services_ = {
-        f"s{n}": {"vips": f"203.0.113.{n}", "ports": ports, "backends": {"a": "10.1.0.1"}} for n in range(1, 18)
+        f"s{n}": {"vips": f"203.0.113.{n}", "ports": ports, "backends": {"a": "10.1.0.1"}} for n in range(1, 31)
     }
-    with pytest.raises(ConfigErrors, match="needs 1071 places in the table of VIPs"):
+    with pytest.raises(ConfigErrors, match="needs 1800 places in the table of VIPs"):
         dataplane(tmp_path, yaml.safe_dump({"secret_env": "X", "services": services_}))
-    del services_["s17"]
-    assert len(dataplane(tmp_path, yaml.safe_dump({"secret_env": "X", "services": services_})).services) == 16
+    del services_["s30"]
+    assert len(dataplane(tmp_path, yaml.safe_dump({"secret_env": "X", "services": services_})).services) == 29
 
 
 def test_an_edit_is_noticed_and_a_name_that_is_nearly_right_is_refused(tmp_path: Path) -> None:

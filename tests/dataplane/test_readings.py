@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ import pytest
 from gtm.app.balance import standing
 from gtm.app.balance.top import figure, top, top_text
 from gtm.cli.main import main
+from gtm.decide.balance import ICMP, ICMP6
 from gtm.decide.guard import Reason
 from gtm.model.balance import AttachMode, Wrap
 from gtm.model.balancing import BackendReport, BalancerReport, ServiceReport, Standing
@@ -104,8 +106,41 @@ def test_what_went_where(balancer: Balancer, pins: Pins) -> None:
     assert found.alive
     text = top_text(found)
     assert "web: 8 packets/s" in text
+    (port,) = (each for each in service.vips if each.counts.name == "tcp/80" and each.counts.address.version == 4)
+    assert (port.counts.packets, port.counts.bytes, port.counts.opened, port.counts.closed) == (16, 16 * 40, 6, 2)
+    assert (port.rates.packets_per_s, port.rates.opened_per_s) == (8.0, 3.0)
+    assert re.search(r"VIP +PORT +PACKETS/S", text)
+    assert re.search(r"192\.0\.2\.\d+ +tcp/80 +8 ", text)
+    assert "fragments" not in text
     assert "13 of 13 rows in transition" in text
     assert "flow table: 8 of 1048576 places taken, 2 by flows that ended" in text
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_came_for_a_vip_whatever_became_of_it(balancer: Balancer, pins: Pins, family: int) -> None:
+    """Ports, pieces and echo apart, with what nobody got; a VIP that comes anew begins with nothing."""
+    balancer.set_vips(w.tables().vips, w.SEED)
+    run, readings = bpf.TestRun(balancer.root), Readings(pins)
+    target = w.vip(family, w.MOVING)
+    for _ in range(3):
+        run(w.frame(w.packet(family, target, w.tcp(flags=w.SYN))))
+    icmp = ICMP if family == 4 else ICMP6
+    run(w.frame(w.packet(family, target, w.echo(family), protocol=icmp)))
+    run(w.frame(w.packet(family, target, w.quote(family, w.MOVING), protocol=icmp)))
+
+    def came() -> dict[str, tuple[int, int]]:
+        found = readings.read([], AT_S).vips
+        return {each.name: (each.packets, each.opened) for each in found if str(each.address) == target}
+
+    assert {name: counts for name, counts in came().items() if counts[0]} == {"tcp/80": (4, 3), "echo": (1, 0)}
+    balancer.set_ring(w.MOVING, [], generation=5)
+    run(w.frame(w.packet(family, target, w.tcp(flags=w.SYN))))
+    assert came()["tcp/80"] == (5, 4)
+    mine = {key: vip for key, vip in w.tables().vips.items() if key[0] == w.packed(target)}
+    balancer.set_vips({key: vip for key, vip in w.tables().vips.items() if key not in mine}, w.SEED)
+    assert came() == {}
+    balancer.set_vips(w.tables().vips, w.SEED)
+    assert came()["tcp/80"] == (0, 0)
 
 
 def test_what_the_guard_did(built: Path, balancer: Balancer, pins: Pins) -> None:

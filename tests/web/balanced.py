@@ -14,6 +14,8 @@ from gtm.model.balancing import (
     PeerReport,
     ServiceReport,
     Standing,
+    Traffic,
+    VipCounts,
 )
 from gtm.web.status import BalancerStatus
 from tests.web.sample import NOW_S
@@ -33,6 +35,10 @@ def backend(
     )
 
 
+def vip(address: str, traffic: Traffic, protocol: str, port: int, **counts: int) -> VipCounts:
+    return VipCounts(address=ip_address(address), traffic=traffic, protocol=protocol, port=port, ring=0, **counts)
+
+
 COUNTS = BalancerCounts(
     at_s=NOW_S - 1,
     backends={
@@ -49,6 +55,13 @@ COUNTS = BalancerCounts(
     flow_places=1048576,
     events_told=40,
     events_lost=2,
+    vips=(
+        vip("203.0.113.10", Traffic.PORT, "tcp", 443, packets=12800, bytes=9100000, opened=321, closed=283),
+        vip("203.0.113.10", Traffic.PORT, "udp", 443),
+        vip("203.0.113.10", Traffic.ECHO, "icmp", 0, packets=4, bytes=336),
+        vip("203.0.113.10", Traffic.FRAGMENTS, "tcp", 0),
+        vip("2001:db8::10", Traffic.FRAGMENTS, "udp", 0, packets=7, bytes=9000),
+    ),
 )
 BALANCED = BalancerStatus(
     node="lb1",

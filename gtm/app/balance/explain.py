@@ -10,7 +10,7 @@ from struct import unpack_from
 import numpy as np
 
 from gtm.app.balance import standing
-from gtm.app.balance.question import Question, ending, frame, unpacked
+from gtm.app.balance.question import Question, ending, frame
 from gtm.app.folders import state_folder
 from gtm.decide.balance import (
     FLOW_BACKEND,
@@ -25,12 +25,13 @@ from gtm.decide.balance import (
     flow_hash,
     parse,
 )
+from gtm.model.address import unpacked
 from gtm.model.balancing import BalancerReport
 from gtm.model.errors import PublishError, StoreError
 from gtm.publish.dataplane import layout
-from gtm.publish.dataplane.maps import buckets
 from gtm.publish.dataplane.pins import Pins
 from gtm.publish.dataplane.testrun import Guarded, Ran, Twin
+from gtm.publish.dataplane.vips import find
 from gtm.web.document import as_object
 
 HERE, CLIENT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
@@ -151,7 +152,9 @@ def explained(question: Question, twin: Twin, names: Names) -> BalanceExplained:
     hashed = 0 if isinstance(packet, Verdict) else flow_hash(packet, seed)
     ran = twin.run(asked, bucket=hashed >> layout.FLOW_BUCKET_SHIFT & FLOW_BUCKETS - 1)
     vip = (
-        None if isinstance(packet, Verdict) else _vip(twin, (packet.target, packet.target_port, packet.protocol), seed)
+        None
+        if isinstance(packet, Verdict)
+        else find(twin.vips, (packet.target, packet.target_port, packet.protocol), seed)
     )
     row, flow = None, None
     if vip is not None and ran.verdict is not None and ran.verdict is not Verdict.TX_ECHO:
@@ -248,16 +251,6 @@ def _meaning(ran: Ran) -> str:
 def _outcome(guarded: Guarded) -> str:
     flood = ", a SYN beyond its VIP's rate" if guarded.flooded else ""
     return f"{guarded.outcome.name}{flood}"
-
-
-def _vip(twin: Twin, key: tuple[bytes, int, int], seed: tuple[int, int]) -> np.void | None:
-    address, port, protocol = key
-    for bucket in buckets(key, seed):
-        for entry in twin.vips[bucket]["vip"]:
-            if (entry["address"].tobytes(), int(entry["port"]), int(entry["protocol"])) == (address, port, protocol):
-                found: np.void = entry
-                return found
-    return None
 
 
 def _row(at: int, rows: int, generation: int, slot: int, names: Names) -> ExplainedRow:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from struct import pack
 
-from gtm.decide.balance import ICMP, ICMP6, MAPPED, TCP, UDP, checksum, ip4, ip6
+from gtm.decide.balance import ICMP, ICMP6, TCP, UDP, checksum, ip4, ip6
 from gtm.model.address import IPAddress
 from gtm.model.errors import AskedError
 
@@ -80,11 +80,6 @@ def ending(address: IPAddress, port: int) -> str:
     if not port:
         return str(address)
     return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
-
-
-def unpacked(address: bytes) -> IPAddress:
-    """The address in 16 bytes, IPv4 mapped."""
-    return IPv4Address(address[12:]) if address[:12] == MAPPED else ip_address(address)
 
 
 def _transport(question: Question, *, four: bool) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gtm.app.columns import Paint, clean, columns, duration
-from gtm.model.balancing import BackendCounts, BackendReport, BalancerCounts, Standing
+from gtm.model.balancing import BackendCounts, BackendReport, BalancerCounts, ServiceReport, Standing, Traffic
 from gtm.model.health import Health
 from gtm.web.status import BalancerStatus
 
+VIP_HEADS = ("VIP", "PORT", "PACKETS", "NEW FLOWS", "BYTES")
 PAINTS = {Standing.ACTIVE: Health.UP, Standing.DRAINING: Health.DRAINING, Standing.OUT: Health.DOWN}
 
 
@@ -25,6 +26,8 @@ def balancer_text(told: BalancerStatus, now_s: float, paint: Paint) -> Iterator[
             heads=("BACKEND", "ADDRESS", "BY", "STANDING", "PACKETS", "NEW FLOWS", "WHY"),
             indent=4,
         )
+        if vips := list(_vips(service, told.counts)):
+            yield from columns(vips, heads=VIP_HEADS, indent=4)
     if told.counts is not None:
         yield f"  {_sums(told.counts)}"
     if told.peers:
@@ -62,6 +65,13 @@ def _row(each: BackendReport, counts: BalancerCounts | None, now_s: float, paint
         str(counted.opened),
         until + clean(each.reason),
     )
+
+
+def _vips(service: ServiceReport, counts: BalancerCounts | None) -> Iterator[tuple[str, ...]]:
+    """What came for the service's ports; for what has none, if there was any."""
+    for each in () if counts is None else counts.vips:
+        if each.ring == service.ring and (each.traffic is Traffic.PORT or each.packets):
+            yield str(each.address), each.name, str(each.packets), str(each.opened), str(each.bytes)
 
 
 def _sums(counts: BalancerCounts) -> str:

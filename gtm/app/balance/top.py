@@ -10,13 +10,24 @@ from pathlib import Path
 from gtm.app.balance import standing
 from gtm.app.columns import columns, duration
 from gtm.app.folders import state_folder
-from gtm.model.balancing import Amount, BackendCounts, BackendReport, BalancerCounts, BalancerReport, ServiceReport
+from gtm.model.balancing import (
+    Amount,
+    BackendCounts,
+    BackendReport,
+    BalancerCounts,
+    BalancerReport,
+    ServiceReport,
+    Traffic,
+    VipCounts,
+)
 from gtm.model.errors import GtmError, PublishError, StoreError
 from gtm.publish.dataplane.pins import Pins
 from gtm.publish.dataplane.readings import Readings
 from gtm.web.document import as_object
 
+VIP_HEADS = ("VIP", "PORT", "PACKETS/S", "BIT/S", "NEW/S", "CLOSED/S", "PACKETS", "BYTES")
 HEADS = ("BACKEND", "STANDING", "SHARE", "PACKETS/S", "BIT/S", "NEW/S", "CLOSED/S", "FLOWS", "PACKETS", "BYTES")
+Counts = BackendCounts | VipCounts
 SILENT_S = 5.0  # a manager says something each second
 
 
@@ -43,8 +54,19 @@ class TopBackend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopVip:
+    """A port of a VIP: what came for it since it was first balanced, and in the interval."""
+
+    counts: VipCounts
+    rates: TopRates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopService:
-    """A service: the sums of its backends, and its table: `generation`, and `moving` of its `slots` in transition."""
+    """A service: the sums of its backends, and its table: `generation`, and `moving` of its `slots` in transition.
+
+    `vips` are the ports of its VIPs, with what came for them, sent on or not.
+    """
 
     name: str
     ring: int
@@ -54,6 +76,7 @@ class TopService:
     counts: BackendCounts
     rates: TopRates
     backends: tuple[TopBackend, ...]
+    vips: tuple[TopVip, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +179,7 @@ def _service(report: ServiceReport, before: BalancerCounts, now: BalancerCounts,
     total = _sum(now.backends[number] for number in numbers)
     earlier = _sum(before.backends.get(number, now.backends[number]) for number in numbers)
     rates = _rates(earlier, total, interval_s)
+    known = {(each.address, each.name): each for each in before.vips}
     return TopService(
         name=report.name,
         ring=report.ring,
@@ -165,6 +189,11 @@ def _service(report: ServiceReport, before: BalancerCounts, now: BalancerCounts,
         counts=total,
         rates=rates,
         backends=tuple(_backend(each, before, now, interval_s, rates.packets_per_s) for each in report.backends),
+        vips=tuple(
+            TopVip(counts=each, rates=_rates(known.get((each.address, each.name), each), each, interval_s))
+            for each in now.vips
+            if each.ring == report.ring
+        ),
     )
 
 
@@ -194,12 +223,13 @@ def _sum(counts: Iterator[BackendCounts]) -> BackendCounts:
     )
 
 
-def _rates(before: BackendCounts, now: BackendCounts, interval_s: float) -> TopRates:
+def _rates(before: Counts, now: Counts, interval_s: float) -> TopRates:
+    """Those whose number was given to another meanwhile have begun anew."""
     return TopRates(
-        packets_per_s=(now.packets - before.packets) / interval_s,
-        bytes_per_s=(now.bytes - before.bytes) / interval_s,
-        opened_per_s=(now.opened - before.opened) / interval_s,
-        closed_per_s=(now.closed - before.closed) / interval_s,
+        packets_per_s=max(0, now.packets - before.packets) / interval_s,
+        bytes_per_s=max(0, now.bytes - before.bytes) / interval_s,
+        opened_per_s=max(0, now.opened - before.opened) / interval_s,
+        closed_per_s=max(0, now.closed - before.closed) / interval_s,
     )
 
 
@@ -230,6 +260,10 @@ def _lines(found: Top) -> Iterator[str]:
             [_row(each) for each in service.backends],
             heads=HEADS,
         )
+        vips = [_vip_row(each) for each in service.vips if _is_shown(each)]
+        if vips:
+            yield ""
+            yield from columns(vips, heads=VIP_HEADS)
     yield ""
     yield f"flow table: {found.flows} of {found.flow_places} places taken, {found.flows_closed} by flows that ended"
     if found.events_told or found.events_lost:
@@ -252,6 +286,24 @@ def _row(each: TopBackend) -> tuple[str, ...]:
         figure(each.rates.opened_per_s),
         figure(each.rates.closed_per_s),
         str(each.counts.flows),
+        figure(each.counts.packets),
+        figure(each.counts.bytes),
+    )
+
+
+def _is_shown(each: TopVip) -> bool:
+    """Ports always; what has none once there was any of it."""
+    return each.counts.traffic is Traffic.PORT or bool(each.counts.packets)
+
+
+def _vip_row(each: TopVip) -> tuple[str, ...]:
+    return (
+        str(each.counts.address),
+        each.counts.name,
+        figure(each.rates.packets_per_s),
+        figure(each.rates.bytes_per_s * 8),
+        figure(each.rates.opened_per_s),
+        figure(each.rates.closed_per_s),
         figure(each.counts.packets),
         figure(each.counts.bytes),
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 CPUS = 64
 VIP_BUCKETS = 1024
+VIPS = 2048
 RINGS = 512
 RING_SLOTS = 65537
 BACKENDS = 4096
@@ -40,7 +41,7 @@ VIP = np.dtype(
         ("protocol", "u1"),
         ("flags", "u1"),
         ("ring", "<u2"),
-        ("pad", "<u2"),
+        ("number", "<u2"),
         ("quic", "<u4"),
         ("spare", "<u4"),
     ]
@@ -63,11 +64,12 @@ BACKEND = np.dtype(
 FLOW_BUCKET = np.dtype([("flow", "<u8", 8)])
 FLOW_EVENT = np.dtype([("flow", "<u8"), ("ring", "<u2"), ("kind", "u1"), ("pad", "V5")])
 COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
-BACKEND_COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("opened", "<u8"), ("closed", "<u8")])
+TRAFFIC_COUNTER = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("opened", "<u8"), ("closed", "<u8")])
 EVENT_COUNTER = np.dtype([("told", "<u8"), ("lost", "<u8")])
 COUNTERS = np.dtype(
     [
-        ("backend", BACKEND_COUNTER, (CPUS, BACKENDS)),
+        ("backend", TRAFFIC_COUNTER, (CPUS, BACKENDS)),
+        ("vip", TRAFFIC_COUNTER, (CPUS, VIPS)),
         ("verdict", COUNTER, (CPUS, VERDICTS_MAX)),
         ("events", EVENT_COUNTER, CPUS),
         ("answers", "<u8", CPUS),
@@ -85,7 +87,7 @@ BY_STRUCT = {
     "gtm_flow_bucket": FLOW_BUCKET,
     "gtm_flow_event": FLOW_EVENT,
     "gtm_counter": COUNTER,
-    "gtm_backend_counter": BACKEND_COUNTER,
+    "gtm_traffic_counter": TRAFFIC_COUNTER,
     "gtm_event_counter": EVENT_COUNTER,
     "gtm_counters": COUNTERS,
     "gtm_settings": SETTINGS,

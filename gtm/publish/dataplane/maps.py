@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from struct import unpack
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gtm.decide.balance import Backend, Vip, mix
+from gtm.decide.balance import Backend, Vip
 from gtm.publish.dataplane import bpf, layout
-from gtm.publish.dataplane.servers import Full, ServerId, place_servers
+from gtm.publish.dataplane.servers import ServerId, place_servers
+from gtm.publish.dataplane.vips import VipKey, arrange, key_of
 
 OBJECT = Path(__file__).with_name("balance.bpf.o")
+MOVE_S = 0.001  # in which a VIP stands in both of its buckets: a packet's two looks are nanoseconds apart
 
 
 class Balancer:
@@ -40,26 +42,31 @@ class Balancer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.object.close()
 
-    def set_vips(self, vips: Mapping[tuple[bytes, int, int], Vip], seed: tuple[int, int]) -> bool:
+    def set_vips(self, vips: Mapping[VipKey, Vip], seed: tuple[int, int]) -> bool:
         """Brings the VIPs, by (address of 16 bytes, port, protocol), and their seed to these; whether any changed.
 
-        Under the same seed each that stays keeps its place, and is found all the while. Raises Full.
+        Under the same seed each that stays is found all the while, and keeps its counters. Raises Full.
         """
-        same = tuple(int(word) for word in self.settings["seed"]) == seed
-        wanted = place(vips, seed, self.vips if same else None)
+        arranged = arrange(self.vips, vips, seed)
         self.settings["seed"] = seed
-        changed = np.flatnonzero(self.vips != wanted)
-        for bucket in changed:
-            for there, entry in zip(self.vips[bucket]["vip"], wanted[bucket]["vip"], strict=True):
-                if there["protocol"] and key_of(there) != key_of(entry):
-                    there["protocol"] = 0
-                if not there["protocol"]:  # the protocol last: until then nothing is found here
-                    for name in ("address", "port", "flags", "ring", "pad", "quic", "spare", "protocol"):
-                        there[name] = entry[name]
-                elif there != entry:
-                    for name in ("ring", "flags", "quic"):
-                        there[name] = entry[name]
-        return bool(len(changed))
+        self.counters["vip"][:, arranged.numbers] = 0
+        for step in arranged.steps:
+            self._write_vip(self.vips["vip"][step.place], step.entry)
+            if step.again:
+                time.sleep(MOVE_S)
+        return bool(arranged.steps)
+
+    @staticmethod
+    def _write_vip(there: np.void, entry: np.void) -> None:
+        """The protocol is written last: until then nothing is found there."""
+        if there["protocol"] and key_of(there) != key_of(entry):
+            there["protocol"] = 0
+        if not there["protocol"]:
+            for name in ("address", "port", "flags", "ring", "number", "quic", "protocol"):
+                there[name] = entry[name]
+        else:
+            for name in ("ring", "flags", "quic"):
+                there[name] = entry[name]
 
     def set_servers(self, servers: Mapping[ServerId, int], seed: tuple[int, int]) -> None:
         """Writes QUIC-LB servers: a backend's number by (ring, config rotation codepoint, server ID). Raises Full."""
@@ -111,11 +118,6 @@ def ring_of(rings_fd: int, number: int) -> tuple[int, NDArray[np.uint32]] | None
         os.close(fd)
 
 
-def key_of(entry: np.void) -> tuple[bytes, int, int]:
-    """(address of 16 bytes, port, protocol) of a VIP's entry."""
-    return entry["address"].tobytes(), int(entry["port"]), int(entry["protocol"])
-
-
 def record(backend: Backend) -> np.void:
     """A backend as the program reads it; an expired one's deadline is long over."""
     flags = layout.BACKEND_OUTER6 * backend.outer6 | layout.BACKEND_SECOND_CHANCE * backend.second_chance
@@ -124,42 +126,3 @@ def record(backend: Backend) -> np.void:
     one["deadline"], one["wrap"], one["flags"] = int(backend.expired), backend.wrap, flags
     one["mtu"], one["port"] = backend.mtu_bytes, backend.port
     return one
-
-
-def place(
-    vips: Mapping[tuple[bytes, int, int], Vip],
-    seed: tuple[int, int],
-    standing: NDArray[np.void] | None = None,
-) -> NDArray[np.void]:
-    """VIPs, each where it is in the `standing` table, or in the first of its two buckets that has room. Raises Full."""
-    table: NDArray[np.void] = np.zeros(layout.VIP_BUCKETS, layout.VIP_BUCKET)
-    missing = dict(vips)
-    if standing is not None:
-        for bucket, at in zip(*np.nonzero(standing["vip"]["protocol"]), strict=True):
-            key = key_of(standing["vip"][bucket, at])
-            if key in missing:
-                _write(table["vip"][bucket, at], key, missing.pop(key))
-    for key, vip in missing.items():
-        for bucket in buckets(key, seed):
-            free = np.flatnonzero(table["vip"][bucket]["protocol"] == 0)
-            if len(free):
-                _write(table["vip"][bucket, free[0]], key, vip)
-                break
-        else:
-            raise Full
-    return table
-
-
-def buckets(key: tuple[bytes, int, int], seed: tuple[int, int]) -> tuple[int, int]:
-    """The two buckets that a VIP can be in."""
-    address, port, protocol = key
-    low, high = unpack("<QQ", address)
-    wire_port = int.from_bytes(port.to_bytes(2, "big"), "little")
-    hashed = mix(mix(mix(seed[0], low), high), protocol << 16 | wire_port)
-    return hashed % layout.VIP_BUCKETS, (hashed >> 32) % layout.VIP_BUCKETS
-
-
-def _write(entry: np.void, key: tuple[bytes, int, int], vip: Vip) -> None:
-    entry["address"], entry["port"], entry["protocol"] = key
-    entry["ring"], entry["flags"] = vip.ring, layout.VIP_TRACK * vip.track
-    entry["quic"] = sum(size << 4 * rotation for rotation, size in vip.quic.items())

@@ -35,6 +35,7 @@ class Shadow(Balancer):
         self.backends = self._copy("backends", layout.BACKEND, layout.BACKENDS)
         self.flows = self._copy("flows", layout.FLOW_BUCKET, layout.FLOW_BUCKETS)
         self.settings = self._copy("data", layout.SETTINGS, 1)[0]
+        self.counters = np.zeros(1, layout.COUNTERS)[0]  # what is set to zero there means nothing here
         self.swaps: list[Swap] = []
         self._rings: dict[int, NDArray[np.uint32]] = {}
 
