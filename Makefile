@@ -26,7 +26,7 @@ netns: $(VENV)/.dev test-packages  ## run the laboratory of network namespaces a
 
 storm: $(VENV)/.dev  ## a million mutated packets against a real worker, and through the packet path and its model
 	@GTM_STORM=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/app/test_storm.py
-	@GTM_DATAPLANE_PACKETS=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/dataplane/test_differential.py
+	@GTM_DATAPLANE_PACKETS=1000000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/dataplane/test_differential.py tests/dataplane/test_guard_rates.py
 
 lint: $(VENV)/.dev  ## ruff, formatting, types and import contracts
 	@status=0; \

@@ -12,6 +12,7 @@ from gtm.decide.balance import Tables, Verdict
 from gtm.publish.dataplane import bpf, layout
 from gtm.publish.dataplane.guard import hash_address
 from gtm.publish.dataplane.maps import Balancer
+from gtm.publish.dataplane.vips import VipKey, occupied
 
 ACTION = {"PASS": 2, "TX": 3, "DROP": 1}
 
@@ -56,6 +57,14 @@ class Kernel:
         """Packets by verdict since the program was loaded."""
         totals = self.balancer.counters["verdict"]["packets"].sum(axis=0)
         return {verdict: int(totals[verdict]) for verdict in Verdict}
+
+    def came(self) -> dict[VipKey, tuple[int, int]]:
+        """Packets and octets by VIP, since it was set."""
+        counted = self.balancer.counters["vip"]
+        totals = [counted[name].sum(axis=0) for name in ("packets", "bytes")]
+        places = occupied(self.balancer.vips)
+        numbers = {key: int(self.balancer.vips["vip"][place]["number"]) for place, key in places}
+        return {key: (int(totals[0][number]), int(totals[1][number])) for key, number in numbers.items()}
 
 
 def action(verdict: Verdict) -> int:

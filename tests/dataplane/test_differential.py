@@ -8,15 +8,17 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
+import pytest
 
-from gtm.decide.balance import TCP, UDP, balance
+from gtm.decide.balance import TCP, UDP, Packet, balance, parse
 from gtm.publish.dataplane import layout
 from tests.dataplane import world as w
 from tests.dataplane.cases import all_cases
 from tests.dataplane.events import Events
 from tests.dataplane.kernel import Kernel, action
 
-PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "20000"))
+PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "1000000"))
+PARTS = 8  # that several processes may share
 SEED = int(os.environ.get("GTM_DATAPLANE_SEED", "1"))
 INTERESTING = (0, 1, 4, 6, 8, 0x11, 0x2C, 0x3A, 0x40, 0x45, 0x7F, 0x80, 0x81, 0x88, 0xFF)
 VIPS = (w.MIXED, w.MOVING, w.TRACKED, w.MOVING_TRACKED, w.GONE, w.QUIC, w.CROSSED, *range(1, 9), 13)
@@ -54,8 +56,9 @@ def mutate(random: Random, frame: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_random_and_mutated_packets(kernel: Kernel) -> None:
-    random, tables = Random(SEED), replace(w.tables(), tell=True)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_and_mutated_packets(kernel: Kernel, part: int) -> None:
+    random, tables = Random(SEED * PARTS + part), replace(w.tables(), tell=True)
     corpus = [case.frame for case in all_cases()]
     corpus += [frame for frame in corpus if len(frame) < 200] * 9
     kernel.forget()
@@ -63,7 +66,8 @@ def test_random_and_mutated_packets(kernel: Kernel) -> None:
     events = Events(kernel.balancer.object.map_fd("events"))
     events.take()
     before, expected = kernel.verdicts(), Counter(dict.fromkeys(kernel.verdicts(), 0))
-    for number in range(PACKETS):
+    came_before, came = kernel.came(), dict.fromkeys(tables.vips, (0, 0))
+    for number in range(PACKETS // PARTS):
         if number % 1000 == 0:
             assert events.take() == tables.events
             tables.events.clear()
@@ -73,11 +77,16 @@ def test_random_and_mutated_packets(kernel: Kernel) -> None:
         )
         verdict, left = balance(frame, tables)
         expected[verdict] += 1
+        packet = parse(frame)
+        if isinstance(packet, Packet) and (key := (packet.target, packet.target_port, packet.protocol)) in came:
+            came[key] = came[key][0] + 1, came[key][1] + packet.length
         assert kernel.run(frame) == (action(verdict), left), f"packet {number}, {verdict.name}: {frame.hex()}"
     with events:
         assert events.take() == tables.events
     after = kernel.verdicts()
     assert {verdict: after[verdict] - before[verdict] for verdict in after} == expected
+    now = kernel.came()
+    assert {key: (now[key][0] - was[0], now[key][1] - was[1]) for key, was in came_before.items()} == came
     learnt = kernel.balancer.flows["flow"]
     assert {int(bucket): learnt[bucket].tolist() for bucket in np.flatnonzero(learnt.any(axis=1))} == {
         bucket: flows for bucket, flows in tables.flows.items() if any(flows)

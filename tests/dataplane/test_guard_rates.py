@@ -21,10 +21,9 @@ from gtm.publish.dataplane import jiffies
 from tests.dataplane import world as w
 from tests.dataplane.cases import all_cases
 from tests.dataplane.guarded import DROP, EVERY, PASS, VIP, Guarded, guarded, policy, slow
-from tests.dataplane.test_differential import mutate
+from tests.dataplane.test_differential import PACKETS, mutate
 from tests.dataplane.test_guard import CASES, LISTS, told
 
-PACKETS = int(os.environ.get("GTM_DATAPLANE_PACKETS", "20000"))
 ROUND = 2000  # packets between which all buckets are filled: fewer than come in the time of one token
 NOW = 1 << 32
 DEADLINE_S = 60.0
