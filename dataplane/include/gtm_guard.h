@@ -60,6 +60,13 @@ struct gtm_guard_line { __u64 source[8]; };
 enum gtm_guard_class { GTM_GUARD_UNLISTED, GTM_GUARD_DENIED, GTM_GUARD_LISTED_ALLOWED, GTM_GUARD_FURTHER };
 struct gtm_guard_page { __u64 word[8192]; };
 
+/* IPv4 hosts (/32) that lists name, in lines by a hash of the address, as on the wire; two bits of class for each. What
+ * finds its line full is in the trie with the longer networks. */
+struct gtm_guard_hosts {
+	__u32 address[15];
+	__u32 classes;               /* GTM_GUARD_UNLISTED: the place is empty */
+};
+
 struct gtm_guard_settings {
 	__u64 seed[2];
 	__u32 on, dry;               /* bits by reason; neither: the rule is off */
@@ -68,13 +75,14 @@ struct gtm_guard_settings {
 	__u64 mask4, mask6;          /* of source prefixes: on the mapped address's second word, on the first word */
 	struct gtm_guard_rate source;
 	__u64 flood_jiffies;         /* how long nothing is learnt after a SYN too many; 0: SYNs are not counted */
-	__u64 spare;
+	__u32 host_mask[2];          /* of the numbers of lines of hosts, by generation */
 	__u64 amplifier[1024];       /* bits by UDP port */
 };
 #define GTM_GUARD_LISTS4 1u          /* flags: there are lists for this family */
 #define GTM_GUARD_LISTS6 2u
 #define GTM_GUARD_ALLOWS4 4u         /* and they allow somebody, whom no rule drops */
 #define GTM_GUARD_ALLOWS6 8u
+#define GTM_GUARD_HAS_TRIE4 16u          /* there are networks longer than 24 bits that are in no line of hosts */
 
 /* A CPU's own: nothing here is shared, so counting takes no lock. */
 struct gtm_guard_lane {
@@ -87,6 +95,7 @@ struct gtm_guard_lane {
 _Static_assert(sizeof(struct gtm_guard_bucket) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_guard_target) == 32, "half a cache line");
 _Static_assert(sizeof(struct gtm_guard_line) == 64, "a cache line");
+_Static_assert(sizeof(struct gtm_guard_hosts) == 64, "a cache line");
 _Static_assert(sizeof(struct gtm_guard_page) == 65536, "64 pages are 2^24 classes, 4 are 2^20");
 _Static_assert(sizeof(struct gtm_guard_settings) == 80 + 8192, "no padding");
 _Static_assert(sizeof(struct gtm_guard_lane) % 64 == 0, "whole cache lines");

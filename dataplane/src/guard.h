@@ -31,7 +31,23 @@ struct trie6 {
 	__uint(value_size, sizeof(__u32));
 };
 
-/* Networks longer than 24 bits, by generation: asked only where a page says so. */
+/* What is longer than 24 bits, by generation: asked only where a page says so. A host takes one line, in a trie of
+ * 100,000 it takes 17 of them. */
+struct host_lines {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct gtm_guard_hosts));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct host_lines);
+} guard_hosts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
@@ -49,6 +65,7 @@ struct {
 /* Plain .data and .bss, one variable each, as the balancer's. */
 struct gtm_guard_settings guard_settings = { .seed = { 0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL } };
 struct gtm_guard_lane guard_lanes[GTM_CPUS];          /* 2 MiB */
+const struct gtm_guard_hosts *const hosts_layout = 0; /* for BTF, as the balancer's ring_layout */
 
 struct seen {
 	__u64 source[2], target[2];

@@ -1,10 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Allow and deny lists: two bits for a network of 24 bits, 4 MiB a family; what is longer is in a trie behind them. */
+/* Allow and deny lists: two bits for a network of 24 bits, 4 MiB a family; behind them hosts of IPv4 in
+ * lines, and what else is longer in a trie. */
 #pragma once
 #include "guard.h"
 
+INLINE __u32 host4(__u32 generation, __u32 address)
+{
+	__u32 line = mix(0, address) & guard_settings.host_mask[generation & 1];
+	void *lines = bpf_map_lookup_elem(&guard_hosts, &generation);
+	struct gtm_guard_hosts *hosts = lines ? bpf_map_lookup_elem(lines, &line) : 0;
+
+	if (!hosts)
+		return GTM_GUARD_UNLISTED;
+#pragma unroll
+	for (int i = 0; i < 15; i++)
+		if (hosts->address[i] == address)
+			return hosts->classes >> 2 * i & 3;
+	return GTM_GUARD_UNLISTED;
+}
+
 INLINE __u32 further4(__u32 generation, const struct seen *s)
 {
+	__u32 class = host4(generation, s->source[1] >> 32);
+
+	if (class != GTM_GUARD_UNLISTED || !(guard_settings.flags & GTM_GUARD_HAS_TRIE4))
+		return class;
 	struct { __u32 length, address; } key = { 32, s->source[1] >> 32 };
 	void *trie = bpf_map_lookup_elem(&guard_longer4, &generation);
 	__u32 *found = trie ? bpf_map_lookup_elem(trie, &key) : 0;

@@ -17,6 +17,7 @@ FLOW_BACKEND, FLOW_CLOSED = 0x7FFF, 0x8000
 FLOW_BUCKETS = 1 << 17
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 MASK = (1 << 64) - 1
+MULTIPLIER = 0xFF51AFD7ED558CCD  # of the keyed hash
 TTL = 64
 
 
@@ -279,7 +280,7 @@ def _icmp(packet: Packet, payload: bytes) -> Packet | Verdict:
 
 def mix(hashed: int, word: int) -> int:
     """One round of the keyed hash, on 64 bits."""
-    hashed = (hashed ^ word) * 0xFF51AFD7ED558CCD & MASK
+    hashed = (hashed ^ word) * MULTIPLIER & MASK
     return hashed ^ hashed >> 32
 
 

@@ -8,10 +8,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gtm.decide.balance import mix
 from gtm.decide.guard import Reason, classify
 from gtm.model.address import IPAddress, IPNetwork
 from gtm.publish.dataplane import guard_layout as layout
@@ -34,6 +36,12 @@ def looked_up(lists: Lists, source: IPAddress) -> int:
         found = int(words[top >> 5]) >> (top & 31) * 2 & 3
     if found != layout.FURTHER:
         return found
+    if source.version == 4:
+        wire = int.from_bytes(source.packed, "little")
+        line = lists.hosts[mix(0, wire) % len(lists.hosts)]
+        for at in np.flatnonzero(line["address"] == wire).tolist():
+            if int(line["classes"]) >> 2 * at & 3:
+                return int(line["classes"]) >> 2 * at & 3
     best = (-1, layout.UNLISTED)
     for key, value in zip(lists.keys, lists.values, strict=True):
         length, first = int(key["length"]), int.from_bytes(key["address"].tobytes(), "big")
@@ -136,6 +144,29 @@ def test_lists_are_swapped_at_once(there: Guarded) -> None:
     there.guard.set_policy(policy(on=frozenset({Reason.DENY})))
     assert there.run(_frame(source)) == PASS
     assert not there.guard.settings["flags"]
+
+
+def test_hosts_that_find_their_line_full_are_in_the_trie(there: Guarded) -> None:
+    """40 hosts of one line: three fifths go to the trie, and all are dropped; their neighbours in its /24 are not."""
+    count = 4096
+    lines = 1 << (-(-count // 5) - 1).bit_length()
+    random = Random(3)
+    crowd: list[IPv4Address] = []
+    others: set[IPv4Address] = set()
+    while len(crowd) < 40 or len(others) < count - 40:
+        source = IPv4Address(random.randrange(0x0B000000, 0x7F000000))
+        if mix(0, int.from_bytes(source.packed, "little")) % lines == 5:
+            crowd.append(source)
+        else:
+            others.add(source)
+    crowd, listed = crowd[:40], sorted(others)[: count - 40]
+    deny = tuple(IPv4Network(source) for source in (*crowd, *listed))
+    lists = compile4((), deny)
+    assert (len(lists.hosts), len(lists.keys)) == (lines, 40 - layout.HOSTS_IN_LINE)
+    there.guard.set_policy(policy(deny=deny, on=frozenset({Reason.DENY})))
+    assert {there.run(_frame(source)) for source in (*crowd, *listed[:200])} == {DROP}
+    known = {*crowd, *listed}
+    assert {there.run(_frame(source + 1)) for source in crowd if source + 1 not in known} == {PASS}
 
 
 def test_a_list_of_many(there: Guarded) -> None:

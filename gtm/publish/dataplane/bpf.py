@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ARRAY, LPM_TRIE = 2, 11
-NO_PREALLOC, MMAPABLE = 1, 1 << 10
+NO_PREALLOC, MMAPABLE, INNER_MAP = 1, 1 << 10, 1 << 12
 XDP = 37  # enum bpf_attach_type
 OUT_BYTES = 4096
 said: deque[str] = deque(maxlen=6)
@@ -151,9 +151,9 @@ def view(fd: int, size_bytes: int, dtype: np.dtype[np.void]) -> NDArray[np.void]
     return np.frombuffer(memory, dtype=dtype, count=size_bytes // dtype.itemsize)
 
 
-def create_array(name: str, *, value_bytes: int, entries: int) -> int:
-    """The descriptor of a new mmapable array."""
-    options = MapCreateOpts(sz=c.sizeof(MapCreateOpts), map_flags=MMAPABLE)
+def create_array(name: str, *, value_bytes: int, entries: int, any_size: bool = False) -> int:
+    """The descriptor of a new mmapable array; `any_size`: for an array of arrays that differ in it."""
+    options = MapCreateOpts(sz=c.sizeof(MapCreateOpts), map_flags=MMAPABLE | INNER_MAP * any_size)
     return check(library().bpf_map_create(ARRAY, name.encode(), 4, value_bytes, entries, c.byref(options)), name)
 
 

@@ -90,17 +90,17 @@ class Guard:
         """Swaps the lists of both families; one store, and every packet is judged by the new ones."""
         following = int(self.settings["generation"]) + 1 & 1
         for name, lists in (("guard_longer4", four), ("guard_longer6", six)):
-            fd = bpf.create_trie(name, lists.keys, lists.values)
-            try:  # it returns when no packet is looked up in what is overwritten next
-                bpf.set_descriptor(self.object.map_fd(name), following, fd)
-            finally:
-                os.close(fd)
+            self._swap(name, following, bpf.create_trie(name, lists.keys, lists.values))
+        self._swap("guard_hosts", following, _host_lines(four))
+        self.settings["host_mask"][following] = len(four.hosts) - 1
         first = following * 2 * PAGES
         self.pages[first : first + PAGES] = four.pages
         self.pages[first + PAGES : first + 2 * PAGES] = six.pages
+        flags = own.LISTS4 * (not four.empty) | own.LISTS6 * (not six.empty) | own.HAS_TRIE4 * bool(len(four.keys))
+        flags |= own.ALLOWS4 * four.allows | own.ALLOWS6 * six.allows
+        self.settings["flags"] |= flags  # what only one of the two needs is asked in vain for a moment
         self.settings["generation"] = following
-        flags = own.LISTS4 * (not four.empty) | own.LISTS6 * (not six.empty)
-        self.settings["flags"] = flags | own.ALLOWS4 * four.allows | own.ALLOWS6 * six.allows
+        self.settings["flags"] = flags
 
     def dropped(self) -> Counts:
         """(Packets, bytes) dropped by reason."""
@@ -118,6 +118,13 @@ class Guard:
     def flooded(self, address: bytes) -> int:
         """The jiffies64 until which nothing is learnt of a VIP (16 bytes); 0: it never was."""
         return int(self.floods[hash_address(address) >> 54])
+
+    def _swap(self, name: str, generation: int, fd: int) -> None:
+        """Puts a map in its place, and closes it; returns when no packet is looked up in what was there."""
+        try:
+            bpf.set_descriptor(self.object.map_fd(name), generation, fd)
+        finally:
+            os.close(fd)
 
     def _set_targets(self, policy: Policy) -> None:
         table, numbers = place(policy.targets, self.targets)
@@ -157,6 +164,18 @@ def place(targets: Iterable[bytes], standing: NDArray[np.void]) -> tuple[NDArray
         else:
             raise Full
     return table, numbers
+
+
+def _host_lines(lists: Lists) -> int:
+    """The descriptor of a new array with the lines of hosts."""
+    octets = own.HOSTS.itemsize
+    fd = bpf.create_array("guard_hosts", value_bytes=octets, entries=len(lists.hosts), any_size=True)
+    try:
+        bpf.view(fd, octets * len(lists.hosts), own.HOSTS)[:] = lists.hosts
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _rate(bucket: Bucket | None) -> tuple[int, int]:

@@ -14,13 +14,15 @@ REASONS_MAX = 16
 PASSES_MAX = 8
 
 UNLISTED, DENIED, LISTED_ALLOWED, FURTHER = range(4)
-LISTS4, LISTS6, ALLOWS4, ALLOWS6 = 1, 2, 4, 8
+LISTS4, LISTS6, ALLOWS4, ALLOWS6, HAS_TRIE4 = 1, 2, 4, 8, 16
 
 BUCKET = np.dtype([("address", "V16", 3), ("number", "<u2", 3), ("pad", "<u2", 5)])
 RATE = np.dtype([("cost", "<u8"), ("burst", "<u8")])
 TARGET = np.dtype([("packets", RATE), ("syns", RATE)])
 LINE = np.dtype([("source", "<u8", 8)])
 PAGE = np.dtype([("word", "<u8", 8192)])
+HOSTS_IN_LINE = 15
+HOSTS = np.dtype([("address", "<u4", HOSTS_IN_LINE), ("classes", "<u4")])
 SETTINGS = np.dtype(
     [
         ("seed", "<u8", 2),
@@ -32,7 +34,7 @@ SETTINGS = np.dtype(
         ("mask6", "<u8"),
         ("source", RATE),
         ("flood_jiffies", "<u8"),
-        ("spare", "<u8"),
+        ("host_mask", "<u4", 2),
         ("amplifier", "<u8", 1024),
     ]
 )
@@ -54,6 +56,7 @@ BY_STRUCT = {
     "gtm_guard_target": TARGET,
     "gtm_guard_line": LINE,
     "gtm_guard_page": PAGE,
+    "gtm_guard_hosts": HOSTS,
     "gtm_guard_settings": SETTINGS,
     "gtm_guard_lane": LANE,
 }

@@ -1,4 +1,4 @@
-"""Allow and deny lists as the guard reads them: two bits for a network of 24 and of 20 bits, a trie of longer ones."""
+"""Allow and deny lists as the guard reads them: two bits for a network of 24 and of 20 bits, hosts, longer networks."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from ipaddress import IPv4Network, IPv6Network
 import numpy as np
 from numpy.typing import NDArray
 
+from gtm.decide.balance import MULTIPLIER
 from gtm.model.address import IPNetwork
 from gtm.publish.dataplane import guard_layout as layout
 
 TOP_BITS, SUMMARY_BITS = 24, 20
+HOSTS_PER_LINE = 5  # on average, at most: then one line of 10,000 is too short for its hosts
 Classes = dict[tuple[int, int], int]  # class by network: its first bits, and how many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lists:
-    """One family's lists: 2^24 and 2^20 classes of two bits in 64 and 4 pages; the trie of longer networks."""
+    """One family's lists: 2^24 and 2^20 classes of two bits in 64 and 4 pages; IPv4's hosts in lines, a power of two of
+    them; and the trie of what else is longer than 24 bits.
+    """
 
     pages: NDArray[np.void]
+    hosts: NDArray[np.void]
     keys: NDArray[np.void]
     values: NDArray[np.uint32]
 
     @property
     def empty(self) -> bool:
         """Whether nothing is listed."""
-        return not len(self.keys) and not self.pages["word"].any()
+        return not self.pages["word"].any()
 
     @property
     def allows(self) -> bool:
@@ -35,7 +40,8 @@ class Lists:
         words = self.pages["word"]
         half = words & np.uint64(0x5555555555555555)  # DENIED is 1, LISTED_ALLOWED 2, FURTHER both
         upper = words >> np.uint64(1) & np.uint64(0x5555555555555555)
-        return bool((upper & ~half).any() or (self.values == layout.LISTED_ALLOWED).any())
+        odd = self.hosts["classes"] & np.uint32(0xAAAAAAAA)
+        return bool((upper & ~half).any() or odd.any() or (self.values == layout.LISTED_ALLOWED).any())
 
 
 def compile4(allow: Iterable[IPNetwork], deny: Iterable[IPNetwork]) -> Lists:
@@ -84,6 +90,10 @@ def _compile(found: Classes, width: int, key: np.dtype[np.void]) -> Lists:
         classes[top] = layout.FURTHER
     under = classes.reshape(1 << SUMMARY_BITS, -1)
     summary = np.where((under == under[:, :1]).all(axis=1), under[:, 0], layout.FURTHER).astype(np.uint8)
+    hosts = {bits: each for (bits, length), each in longer.items() if length == width == 32}
+    lines, held = _host_lines(hosts)
+    for bits in held:
+        del longer[bits, width]
     keys = np.zeros(len(longer), key)
     for at, (bits, length) in enumerate(longer):
         keys[at] = length, (bits << width - length).to_bytes(width // 8, "big")
@@ -91,6 +101,25 @@ def _compile(found: Classes, width: int, key: np.dtype[np.void]) -> Lists:
     packed = fours[:, 0] | fours[:, 1] << 2 | fours[:, 2] << 4 | fours[:, 3] << 6
     return Lists(
         pages=packed.view(layout.PAGE),
+        hosts=lines,
         keys=keys,
         values=np.fromiter(longer.values(), np.uint32, len(longer)),
     )
+
+
+def _host_lines(hosts: dict[int, int]) -> tuple[NDArray[np.void], list[int]]:
+    """The lines that the program finds hosts in, and those that found room there."""
+    lines = np.zeros(1 << max(0, -(-len(hosts) // HOSTS_PER_LINE) - 1).bit_length(), layout.HOSTS)
+    numbers = np.fromiter(hosts, np.uint32, len(hosts))
+    classes = np.fromiter(hosts.values(), np.uint32, len(hosts))
+    wire = numbers.byteswap()
+    hashed = wire.astype(np.uint64) * np.uint64(MULTIPLIER)
+    line = ((hashed ^ hashed >> np.uint64(32)) & np.uint64(len(lines) - 1)).astype(np.int64)
+    order = np.argsort(line, kind="stable")
+    line = line[order]
+    at = np.arange(len(line)) - np.searchsorted(line, line)
+    room = at < layout.HOSTS_IN_LINE
+    line, at, order = line[room], at[room], order[room]
+    lines["address"][line, at] = wire[order]
+    np.bitwise_or.at(lines["classes"], line, classes[order] << (2 * at).astype(np.uint32))
+    return lines, numbers[order].tolist()

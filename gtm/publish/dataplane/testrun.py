@@ -27,7 +27,7 @@ from gtm.publish.dataplane.maps import ring_of
 from gtm.publish.dataplane.pins import Pins
 
 READ = frozenset({"vips", "backends", "rings", "servers"})
-GUARD_READ = frozenset({"guard_targets", "guard_rates", "guard_pages", "guard_longer4", "guard_longer6"})
+GUARD_READ = frozenset({"guard_targets", "guard_rates", "guard_pages", "guard_hosts", "guard_longer4", "guard_longer6"})
 ACTIONS = ("ABORTED", "DROP", "PASS", "TX", "REDIRECT")
 FRAME_MAX = 3400  # a page, less the headroom and what the kernel keeps behind a frame
 
