@@ -12,6 +12,8 @@ import asyncio
 import signal
 import sys
 
+from gtm.app.loop import run
+
 HEAD_MAX_BYTES = 16384
 IDLE_S = 60.0
 USAGE = "usage: python -m gtm.app.standin ADDR:PORT --name NAME --region REGION"
@@ -143,7 +145,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(USAGE + "\n")
         return 2
     try:
-        asyncio.run(serve(address.strip("[]"), number, name=name, region=region))
+        run(serve(address.strip("[]"), number, name=name, region=region))
     except OSError as error:
         sys.stderr.write(f"{name} in {region}: cannot listen on {where}: {error.strerror}\n")
         return 1

@@ -52,9 +52,8 @@ gtm demo -C copy                the same with a deployment of yours whose instan
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    import asyncio
-
     from gtm.app.logs import log_to_stderr
+    from gtm.app.loop import run
     from gtm.app.serve import serve
 
     log_to_stderr(in_json=options.json)
@@ -69,7 +68,7 @@ def run_serve(options: argparse.Namespace) -> int:
             json.dumps(document) if options.json else f"{node.name} serves DNS on {', '.join(listen)}{api}", flush=True
         )
 
-    asyncio.run(serve(options.folder, listen=options.listen, ready=ready))
+    run(serve(options.folder, listen=options.listen, ready=ready))
     return OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import sys
 import time
@@ -27,6 +26,7 @@ from gtm.app.balance.through import Ways, attached
 from gtm.app.clock import boot_s
 from gtm.app.folders import state_folder
 from gtm.app.logs import log_to_stderr
+from gtm.app.loop import run as run_loop
 from gtm.model.balance import Through
 from gtm.model.errors import GtmError, PublishError, Refused, StoreError
 from gtm.publish.dataplane import guard_layout, layout, link
@@ -132,7 +132,7 @@ def run(
                 protector=protector,
                 ways=Ways(reconciler.number, checker),
             )
-            asyncio.run(_manage(loaded, ready, once=once))
+            run_loop(_manage(loaded, ready, once=once))
 
 
 async def _manage(loaded: Loaded, ready: Ready, *, once: bool) -> None:
