@@ -73,7 +73,7 @@ def test_a_killed_controller_changes_no_answer_and_its_successor_carries_on(tmp_
 
 def metric(made: Node, name: str) -> float:
     """A metric without labels, as the API process has it."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{made.api}/metrics", timeout=20) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{made.api}/metrics", timeout=60) as reply:
         lines = reply.read().decode().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{name} ")]
     return float(line.split()[1])
@@ -94,7 +94,7 @@ class Load:
         while not self._stopping.is_set():
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.connect(("127.0.0.1", port))
-                sock.settimeout(20)
+                sock.settimeout(60)
                 sock.send(question)
                 try:
                     reply = sock.recv(4096)

@@ -50,14 +50,14 @@ class Node:
 
     def ask(self, name: str, client: str) -> tuple[list[str], int]:
         query = dns.message.make_query(name, "A", use_edns=True, options=[dns.edns.ECSOption(client, 32)])
-        reply = dns.query.udp(query, "127.0.0.1", port=self.dns, timeout=5)
+        reply = dns.query.udp(query, "127.0.0.1", port=self.dns, timeout=DEADLINE_S)
         subnet = next(option for option in reply.options if isinstance(option, dns.edns.ECSOption))
         records = [rdata.address for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A for rdata in rrset]
         return records, subnet.scopelen
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.api}{path}", timeout=10) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.api}{path}", timeout=DEADLINE_S) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -169,7 +169,7 @@ def tcp_answer(host: Host, address: str) -> str:
     """The PoP that answers by TCP inside a host. Raises OSError."""
 
     def connected() -> str:
-        with socket.create_connection((address, PORT), timeout=10) as sock:
+        with socket.create_connection((address, PORT), timeout=60) as sock:
             return sock.recv(256).decode()
 
     return host.inside(connected)

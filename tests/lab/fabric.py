@@ -22,7 +22,7 @@ from typing import Self
 from gtm.model.address import IPNetwork
 from tests.lab.network import Host, needs_network
 
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x40, 0x400
 RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 1, 5, 9, 15, 18

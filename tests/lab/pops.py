@@ -348,7 +348,7 @@ def start_etcd(fabric: Fabric, pops: Sequence[Pop], folder: Path) -> None:
 
 def _etcd_health() -> str:
     try:
-        return httpx.get(f"http://127.0.0.1:{ETCD_PORT}/health", timeout=10).text
+        return httpx.get(f"http://127.0.0.1:{ETCD_PORT}/health", timeout=60).text
     except httpx.HTTPError:
         return ""
 
