@@ -32,7 +32,7 @@ from gtm.model.check import HttpProbe, TcpProbe
 from gtm.model.deployment import Deployment
 from gtm.model.errors import GtmError
 
-STANDIN_START_S = 20.0
+STANDIN_START_S = 60.0
 SERVE_START_S = 120.0  # a cold start compiles the geo database first
 STOP_S = 15.0
 RESTART_S = 10.0
