@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from ipaddress import ip_address
 
@@ -49,6 +50,15 @@ def test_asked_for_found_and_followed(hosts: dict[str, Host]) -> None:
         assert select.select([neighbours], [], [], PATIENCE_S)[0]
         assert not neighbours.happened([NOBODY])  # it was another one's
         assert lb.inside(lambda: neighbours.find_all([RACK], PATIENCE_S)) == {RACK: mac_of(hosts["rack"])}
+
+
+def test_threads_may_ask_at_once(hosts: dict[str, Host]) -> None:
+    lb = hosts["lb"]
+    with closing(lb.inside(lambda: Neighbours("eth0"))) as neighbours:
+        known = lb.inside(lambda: neighbours.find_all([RACK], PATIENCE_S))
+        with ThreadPoolExecutor(4) as threads:  # each has the answer to its own question
+            asked = [threads.submit(lb.inside, lambda: neighbours.find([RACK])) for _ in range(400)]
+            assert all(each.result() == known for each in asked)
 
 
 def test_no_such_interface(hosts: dict[str, Host]) -> None:

@@ -27,7 +27,7 @@ from gtm.app.balance.peering import Peering
 from gtm.app.balance.plan import Plan, Planned, ServicePlan, Sight, next_hops, plan
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.ready import PULSE_S, Ready
-from gtm.app.balance.reconcile import Reconciler
+from gtm.app.balance.reconcile import Reconciler, Ring
 from gtm.app.balance.sync import PeerStatus
 from gtm.app.balance.through import Way, Ways
 from gtm.app.clock import boot_s
@@ -35,7 +35,7 @@ from gtm.config.watch import watch_signature
 from gtm.model.address import IPAddress
 from gtm.model.balancing import BackendReport, BalancerCounts, BalancerReport, PeerReport, ServiceReport, Standing
 from gtm.model.check import Check, Target
-from gtm.model.errors import GtmError, StoreError
+from gtm.model.errors import GtmError, PublishError, StoreError
 from gtm.publish.dataplane.inheritance import Inheritance
 from gtm.publish.dataplane.neighbours import Neighbours
 from gtm.publish.dataplane.pins import Pins
@@ -75,12 +75,15 @@ class Manager:
     _orders: Orders = field(init=False)
     _health: BackendHealth = field(init=False)
     _memory: Memory = field(init=False)
+    _saved: Memory = field(init=False)
     _peering: Peering = field(init=False)
     _inherited: list[Inheritance] = field(default_factory=list)
     _inheriting: bool = False
     _balancing: Balancing = field(init=False)
     _macs: Mapping[IPAddress, bytes] = field(default_factory=dict)
     _plan: Plan | None = None
+    _numbers: Mapping[str, int] = field(default_factory=dict)  # of the plan: `apply` may be at the next
+    _rings: Mapping[str, Ring] = field(default_factory=dict)  # likewise
     _readings: Readings = field(init=False)
     _counts: BalancerCounts | None = None
     _counted: tuple[Counted | None, Counted | None] = (None, None)
@@ -99,6 +102,7 @@ class Manager:
         self._orders = Orders(self.loaded.state, node.cluster)
         self._health = BackendHealth(node.name, self._checks(), self._dirty.set, self._ways(self._balancing))
         self._memory = memory.load(self.loaded.state)
+        self._saved = self._memory
         self._macs = self._memory.macs
         self._readings = Readings(self.loaded.pins)
         reconciler = self.loaded.reconciler
@@ -181,6 +185,7 @@ class Manager:
                 ("interface", was.instance.interface, found.instance.interface),
                 ("mode", was.instance.mode, found.instance.mode),
                 ("secret", was.dataplane.secret, found.dataplane.secret),
+                ("ready_file", was.instance.ready_file, found.instance.ready_file),
             )
             if before != after
         ]
@@ -245,7 +250,8 @@ class Manager:
         """Write each plan, one after the other, the first when every backend has been probed once."""
         await self._health.first_round()
         await asyncio.to_thread(self._orders.look)
-        await asyncio.to_thread(self.loaded.neighbours.find_all, self._hops(), RESOLVE_S)
+        with contextlib.suppress(PublishError):  # the next look says so
+            await asyncio.to_thread(self.loaded.neighbours.find_all, self._hops(), RESOLVE_S)
         self._look_at_neighbours()
         self._dirty.set()
         while True:
@@ -254,13 +260,13 @@ class Manager:
             now_s = boot_s()
             planned = self._think(now_s)
             try:
-                inherited, self._inheriting = self._inherited, bool(self._inherited)
-                self._inherited = []
+                inherited, self._inherited = self._inherited, []
+                self._inheriting |= bool(inherited)  # that of a plan that was not written is still to be
                 self.loaded.reconciler.inherit(inherited)
                 applied = await asyncio.to_thread(self.loaded.reconciler.apply, planned, now_s)
                 self._inheriting = False
-                self._keep(planned)
-                await self._protect()
+                kept = self._keep(planned)
+                protected = await self._protect()
             except (GtmError, OSError) as error:
                 if str(error) != self._problems.get("tables"):
                     log.error("tables_not_written", reason=str(error))
@@ -271,21 +277,26 @@ class Manager:
             self._peering.set_numbers(self.loaded.reconciler.numbers)
             self._say(planned)
             self._plan = planned
+            self._numbers, self._rings = self.loaded.reconciler.numbers, dict(self.loaded.reconciler.rings)
             if applied:
                 log.info("tables", backends=applied.backends, rings=applied.rings, vips=applied.vips)
             self.ready.against("tables", None)
-            self._sleep_until(self._next_s(planned))
+            self._sleep_until(self._next_s(planned) if kept and protected else now_s + AGAIN_S)
             self._settled.set()
 
-    async def _protect(self) -> None:
-        """Bring the guard to what the files say; lists that cannot be read leave it as it is."""
+    async def _protect(self) -> bool:
+        """Bring the guard to what the files say; lists that cannot be read leave it as it is.
+
+        False where the kernel would not take it, which may be otherwise soon; files are followed anyway.
+        """
         try:
             if await asyncio.to_thread(self.loaded.protector.apply, self._balancing.dataplane):
                 log.info("protection")
         except GtmError as error:
             self._problem("protection", str(error))
-        else:
-            self._problem("protection", None)
+            return not isinstance(error, PublishError)
+        self._problem("protection", None)
+        return True
 
     def _not_synced(self) -> str | None:
         unwritten = self._inherited or self._inheriting
@@ -310,12 +321,19 @@ class Manager:
             ),
         )
 
-    def _keep(self, planned: Plan) -> None:
-        """Remember what a successor must know. Raises StoreError."""
-        kept = Memory(active=planned.active, left=planned.left, macs=self._macs)
-        if kept != self._memory:
-            memory.save(self.loaded.state, kept)
-            self._memory = kept
+    def _keep(self, planned: Plan) -> bool:
+        """Remember what a successor must know; False where it would not be told, though this one goes by it."""
+        self._memory = Memory(active=planned.active, left=planned.left, macs=self._macs)
+        if self._memory == self._saved:
+            return True
+        try:
+            memory.save(self.loaded.state, self._memory)
+        except StoreError as error:
+            self._problem("memory", str(error))
+            return False
+        self._problem("memory", None)
+        self._saved = self._memory
+        return True
 
     def _next_s(self, planned: Plan) -> float | None:
         moments = [planned.wake_s(), self.loaded.reconciler.settles_s()]
@@ -368,8 +386,7 @@ class Manager:
         now_s = time.time()
         if self._plan is None or (self._counts is not None and 0 <= now_s - self._counts.at_s < COUNT_S):
             return
-        numbers = self.loaded.reconciler.numbers
-        known = [numbers[each.key] for service in self._plan.services for each in service.backends]
+        known = [self._numbers[each.key] for service in self._plan.services for each in service.backends]
         self._counts = self._readings.read(known, now_s)
 
     def _problem(self, about: str, reason: str | None) -> None:
@@ -409,7 +426,7 @@ class Manager:
             log.error("report_not_written", reason=str(error))
 
     def _service(self, planned: ServicePlan, offset_s: float) -> ServiceReport:
-        ring = self.loaded.reconciler.rings[planned.service.name]
+        ring = self._rings[planned.service.name]
         return ServiceReport(
             name=planned.service.name,
             ring=ring.number,
@@ -420,7 +437,7 @@ class Manager:
         )
 
     def _backend(self, each: Planned, offset_s: float) -> BackendReport:
-        number = self.loaded.reconciler.numbers[each.key]
+        number = self._numbers[each.key]
         before, now = self._counted
         counted = now if each.standing is Standing.DRAINING else None
         return BackendReport(

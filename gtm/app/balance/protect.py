@@ -41,6 +41,7 @@ class Protector:
         )
         if wanted == self._policy:
             return False
+        self._policy = None  # until all of it is written, it is neither the one before nor this
         try:
             self._guard.set_policy(wanted)
         except Full as error:

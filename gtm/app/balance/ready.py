@@ -50,7 +50,10 @@ class Ready:
         self.told = why = self.unready
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self._path.parent}: {error.strerror}") from error
         sealed.replace(self._path, (b"up\n" if why is None else f"down {why}\n".encode()))
 
     def leave(self, reason: str) -> None:

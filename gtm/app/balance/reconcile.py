@@ -216,7 +216,6 @@ class Reconciler:
         for each in ring.inherited:
             after = transition.inherited(after, each.slots, each.previous, until_s=now_s + each.left_s)
             after = transition.settle(after, living, now_s=now_s)
-        ring.inherited = ()
         written = before is None or not np.array_equal(before.slots, after.slots)
         if written:
             self.balancer.set_ring(ring.number, after.slots, generation=ring.generation + 1)
@@ -224,6 +223,7 @@ class Reconciler:
             if before is not None and self.write and not _tracks(service):
                 numbers = {self.numbers[each.key] for each in plan.backends} | before.numbers()
                 transition.forget(self.balancer.flows["flow"], transition.over(before, after), after, numbers)
+        ring.inherited = ()  # not before it is in the kernel
         ring.table, ring.adopted, ring.members, ring.settles_s = after, None, members, after.due_s(living)
         return written
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -26,7 +27,10 @@ DISCARD = 9  # RFC 863
 
 
 class Neighbours:
-    """The neighbours on one interface of this process's network namespace. Raises PublishError where it cannot look."""
+    """The neighbours on one interface of this process's network namespace. Raises PublishError where it cannot look.
+
+    Threads may share it.
+    """
 
     def __init__(self, interface: str) -> None:
         """Nothing is asked yet."""
@@ -39,6 +43,7 @@ class Neighbours:
         except OSError as error:
             raise PublishError(str(error.strerror), target=interface, change="look at neighbours") from error
         self._sequence = 0
+        self._lock = threading.Lock()  # of a question and its answer
 
     def close(self) -> None:
         """Close the sockets."""
@@ -69,7 +74,9 @@ class Neighbours:
         """The MACs of those that are resolved now; the others, and those not heard of lately, are asked for."""
         known: dict[IPAddress, bytes] = {}
         missing = dict.fromkeys(addresses)
-        for found in self._read():
+        with self._lock:
+            every = tuple(self._read())
+        for found in every:
             if found.link == self._link and found.address in missing and found.mac is not None:
                 known[found.address] = found.mac
                 if found.fresh:

@@ -4,8 +4,11 @@ import asyncio
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
+
 from gtm.app.balance.ready import Ready
 from gtm.model.check import Check, FileProbe, Target
+from gtm.model.errors import StoreError
 from gtm.observe.outcome import Outcome
 from gtm.observe.probe import prepare
 
@@ -45,3 +48,11 @@ def test_nobody_asks() -> None:
     ready.pulse()
     ready.leave("end")
     assert ready.unready == "manager: end"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    ready = Ready(tmp_path / "taken" / "ready")
+    with pytest.raises(StoreError, match="taken: File exists"):
+        ready.pulse()
+    ready.leave("detached")  # and is no reason not to go

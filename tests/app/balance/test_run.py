@@ -419,3 +419,43 @@ def test_pins_elsewhere_are_refused(found: World, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is not in a bpffs" in done.stderr
     assert Path("/sys/fs/bpf/gtm") == running.PINS
+
+
+def test_a_plan_that_cannot_be_written_ends_nothing(found: World) -> None:
+    file = found.folder / "dataplane/services.yaml"
+    text = file.read_text()
+    backends = "backends: {b1: {address: 10.89.0.12, region: us-east}}"
+    second = f"  api: {{vips: [10.89.9.2], ports: [tcp/7000], table_size: 251, wrap: l2, {backends}}}\n"
+    file.write_text(text.replace("instances:\n", second + "instances:\n"))
+    manager = found.start()
+    assert {each.name for each in found.report().services} == {"web", "api"}
+    rings = found.state / "balancer" / "rings"
+    rings.unlink()
+    rings.mkdir()
+    file.write_text(text)
+    until(lambda: "rings" in (found.report().problem or ""), "the fault is told")
+    since_s = found.report().at_s
+    until(lambda: found.report().at_s > since_s, "it is told again")  # by the plan that stands
+    assert manager.poll() is None, found.log.read_text()
+    assert {each.name for each in found.report().services} == {"web", "api"}
+    rings.rmdir()
+    until(lambda: found.report().problem is None, "it is written once it can be")
+    assert {each.name for each in found.report().services} == {"web"}
+    manager.terminate()
+    assert manager.wait(PATIENCE_S) == 0
+
+
+def test_a_drain_ends_though_nothing_can_be_remembered(found: World) -> None:
+    found.write(drain="1s")
+    manager = found.start()
+    memory = found.state / "balancer" / "memory"
+    memory.unlink()
+    memory.mkdir()
+    found.gtm("drain", "backend/web/a1", "--reason", "disk")
+    until(lambda: found.backend("a1").standing is Standing.OUT, "the drain of a1 is over")
+    assert "memory" in (found.report().problem or "")
+    memory.rmdir()
+    until(lambda: found.report().problem is None, "it is remembered once it can be")
+    assert memory.is_file()
+    manager.terminate()
+    assert manager.wait(PATIENCE_S) == 0
