@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -79,7 +80,9 @@ This is what the files come to: nothing is asked and nothing is changed.
 """,
     )
     setup.add_argument("backend", metavar="SERVICE/NAME", help="a backend of dataplane/services.yaml")
-    setup.add_argument("--interface", metavar="NAME", default="eth0", help="where packets come in (default: eth0)")
+    setup.add_argument(
+        "--interface", metavar="NAME", type=_interface, default="eth0", help="where packets come in (default: eth0)"
+    )
 
 
 def _add_decap(actions: Commands) -> None:
@@ -129,6 +132,13 @@ def _network(text: str) -> IPNetwork:
         return ip_network(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error} (allowed: a network such as 10.1.0.0/24)") from error
+
+
+def _interface(text: str) -> str:
+    """A name that a shell takes as it is, since it goes into lines for one."""
+    if re.fullmatch(r"[A-Za-z0-9._:@-]{1,15}", text) and text not in {".", ".."}:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not an interface (allowed: 1 to 15 letters, digits or ._:@-)")
 
 
 def _port(text: str) -> int:

@@ -138,7 +138,7 @@ def network(value: object) -> IPNetwork:
 
 def interface_name(value: object) -> str:
     """The name of a network interface."""
-    if isinstance(value, str) and _INTERFACE.fullmatch(value):
+    if isinstance(value, str) and _INTERFACE.fullmatch(value) and value not in {".", ".."}:
         return value
     raise Unfit(f"{shown(value)} is not an interface", "its name, such as lo")
 

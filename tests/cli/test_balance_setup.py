@@ -127,3 +127,12 @@ def test_a_shell_takes_it_again_and_again(tmp_path: Path) -> None:
             hosts["own"].command("ip", "route"), text=True, capture_output=True, timeout=60, check=True
         )
         assert "default via 10.1.0.1 dev eth0 advmss 1428" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["", "a;reboot", "$(id)", "eth0 eth1", "a" * 16, "..", "-\n"])
+def test_an_interface_that_is_none_gets_into_no_shell(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = str(write(tmp_path, FILE))
+    assert main(["balance", "setup", "web/gue", f"--interface={name}", "-C", where]) == 2
+    assert "is not an interface (allowed: " in capsys.readouterr().err

@@ -185,3 +185,15 @@ def test_what_is_said() -> None:
     gone = Decap(interface="eth0", mode=None, sources=(), port=0, outcome="removed")
     assert decap.decap_text(gone) == "eth0: nothing is unwrapped any more"
     assert json.loads(json.dumps(decap.decap_document(gone)))["outcome"] == "removed"
+
+
+def test_a_program_that_is_none_is_said(tmp_path: Path, pins: Path) -> None:
+    junk = tmp_path / "decap.bpf.o"
+    junk.write_text("junk")
+    with pytest.raises(GtmError, match=r"decap\.bpf\.o: is no BPF object") as raised:
+        decap.attach(LINK, sources=OURS, port=6080, pins=pins, program=junk)
+    assert "Errno" not in str(raised.value)
+
+
+def test_who_may_not_load_it_is_told_what_it_takes() -> None:
+    assert decap._words(PermissionError(1, "load: libbpf: many\nlines")).startswith("not permitted: that needs root")

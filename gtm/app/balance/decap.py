@@ -74,8 +74,14 @@ def attach(
             settings["port"] = port
             outcome = _attach(loaded, interface, mode=mode, pin=here.link(interface), replace=replace)
     except OSError as error:
-        raise GtmError(f"the program for backends cannot be loaded: {error}") from error
+        raise GtmError(f"the program for backends cannot be loaded: {_words(error)}") from error
     return dataclasses.replace(show(interface, pins=pins), outcome=outcome)
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "not permitted: that needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    return error.strerror or str(error)
 
 
 def show(interface: str, *, pins: Path = PINS) -> Decap:

@@ -253,8 +253,13 @@ def _first_plan(found: Balancing, state: Path, neighbours: Neighbours) -> Plan:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of the manager's folder. Raises GtmError where another process does."""
-    with (folder / LOCK).open("a+") as file:
+    """Hold the lock of the manager's folder. Raises GtmError where another process does, or it cannot be opened."""
+    path = folder / LOCK
+    try:
+        opened = path.open("a+")
+    except OSError as error:
+        raise GtmError(f"{path}: {error.strerror}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

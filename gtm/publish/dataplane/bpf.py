@@ -25,6 +25,7 @@ ARRAY, LPM_TRIE = 2, 11
 NO_PREALLOC, MMAPABLE, INNER_MAP = 1, 1 << 10, 1 << 12
 XDP = 37  # enum bpf_attach_type
 OUT_BYTES = 4096
+OWN_CODES = 4000  # libbpf's, of what is no ELF file, or another machine's (LIBBPF_ERRNO__START)
 said: deque[str] = deque(maxlen=6)
 
 
@@ -270,7 +271,9 @@ class Object:
         self._lib = library()
         self._object = self._lib.bpf_object__open_file(str(path).encode(), None)
         if not self._object:
-            raise OSError(c.get_errno(), f"{path}: {os.strerror(c.get_errno())}")
+            code = c.get_errno()
+            words = "is no BPF object of this kind of machine" if code >= OWN_CODES else os.strerror(code)
+            raise OSError(code, f"{path}: {words}")
         try:
             for name, found in self._maps():
                 fd = reuse(name, self._declared(found))

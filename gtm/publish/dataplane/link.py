@@ -162,6 +162,7 @@ def _told(result: int, target: str, change: str) -> int:
         errno.EBUSY: "another XDP program is attached to it (ip link set dev IFACE xdp off)",
         errno.EEXIST: "an XDP program is attached to it in another mode",
         errno.EOPNOTSUPP: "its driver has no native XDP, or not with this MTU or with LRO on (gtm balance doctor)",
+        errno.ERANGE: "its MTU is too large for native XDP with this driver or its peer (gtm balance doctor)",
         errno.EINVAL: "the kernel refuses it (native XDP: MTU, LRO or the number of queues; gtm balance doctor)",
         errno.EPERM: "not permitted (CAP_NET_ADMIN and CAP_BPF)",
     }.get(code, os.strerror(code))

@@ -28,7 +28,7 @@ from gtm.app.balance import run as running
 from gtm.app.balance import standing
 from gtm.app.balance.capabilities import Capability
 from gtm.model.balancing import BackendReport, BalancerReport, Standing
-from gtm.model.errors import StoreError
+from gtm.model.errors import GtmError, StoreError
 from tests import balancing
 from tests.dataplane.bpffs import mounted
 from tests.lab.network import Host, switch
@@ -459,3 +459,9 @@ def test_a_drain_ends_though_nothing_can_be_remembered(found: World) -> None:
     assert memory.is_file()
     manager.terminate()
     assert manager.wait(PATIENCE_S) == 0
+
+
+def test_a_lock_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    (tmp_path / running.LOCK).mkdir()
+    with pytest.raises(GtmError, match="lock: Is a directory"), running._alone(tmp_path):
+        pass
