@@ -252,6 +252,8 @@ def _interface(found: Balancing, machine: Machine) -> Iterator[Finding]:
         yield _warning(
             name, f"generic mode costs several times native's, which {there.driver} may have", "mode: native"
         )
+    if not there.up:
+        yield _error(name, "is down, so no packet comes or goes", f"ip link set dev {name} up")
     if there.mtu_bytes < found.instance.mtu_bytes:
         words = f"its MTU is {there.mtu_bytes}, and dataplane/services.yaml says {found.instance.mtu_bytes}"
         yield _error(name, words, f"ip link set dev {name} mtu {found.instance.mtu_bytes}, or `mtu` of the instance")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from gtm.model.errors import PublishError
 
-SIOCETHTOOL, SIOCGIFMTU = 0x8946, 0x8921
+SIOCETHTOOL, SIOCGIFMTU, SIOCGIFFLAGS = 0x8946, 0x8921, 0x8913
+IFF_UP = 1
 GDRVINFO, GGRO, GFLAGS, GCHANNELS = 0x03, 0x2B, 0x25, 0x3C
 FLAG_RXVLAN, FLAG_LRO = 1 << 8, 1 << 15
 
@@ -20,7 +21,8 @@ FLAG_RXVLAN, FLAG_LRO = 1 << 8, 1 << 15
 class Link:
     """What is known of an interface; None where the driver does not say. `queues` are those that receive.
 
-    `vlans`: interfaces with tags of this one, from which the card strips tags where `strips_vlan`.
+    `vlans`: interfaces with tags of this one, from which the card strips tags where `strips_vlan`. `up` as it is set,
+    with a cable or without.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Link:
     gro: bool | None
     strips_vlan: bool | None
     vlans: tuple[str, ...] = ()
+    up: bool = True
 
 
 def look(name: str) -> Link:
@@ -39,6 +42,7 @@ def look(name: str) -> Link:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             request = fcntl.ioctl(sock, SIOCGIFMTU, struct.pack("16si", name.encode()[:15], 0) + bytes(20))
+            state = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH", name.encode()[:15], 0) + bytes(22))
         except OSError as error:
             raise PublishError("there is no such interface", target=name, change="look") from error
         mtu = int(struct.unpack_from("i", request, 16)[0])
@@ -59,6 +63,7 @@ def look(name: str) -> Link:
         gro=None if gro is None else bool(struct.unpack_from("I", gro, 4)[0]),
         strips_vlan=None if bits is None else bool(bits & FLAG_RXVLAN),
         vlans=_vlans(name),
+        up=bool(struct.unpack_from("H", state, 16)[0] & IFF_UP),
     )
 
 

@@ -70,6 +70,7 @@ def of_link(**more: Any) -> dict[str, Any]:
         ({"sysctls": {"net/ipv4/ip_forward": 1}}, "warning", "the kernel forwards", "sysctl -w net.ipv4.ip_forward=0"),
         ({"xdp": Hook(program=7, mode="native")}, "error", "another's XDP program (7)", "xdp off"),
         ({"xdp": Hook(program=7, mode="generic"), "ours": True}, "warning", "runs in generic mode", "--replace"),
+        (of_link(up=False), "error", "is down", "ip link set dev eth0 up"),
         (of_link(lro=True), "error", "LRO joins packets", "ethtool -K eth0 lro off"),
         (of_link(mtu_bytes=9000), "warning", "no native XDP with an MTU of 9000", "mtu 3498"),
         (of_link(mtu_bytes=1500), "error", "its MTU is 1500, and dataplane/services.yaml says 1600", "mtu 1600"),
@@ -109,6 +110,12 @@ def test_generic_mode_and_what_does_not_fit(tmp_path: Path) -> None:
 def hosts() -> Iterator[dict[str, Host]]:
     with switch([("lb", ["10.1.0.2/24"]), ("rack", ["10.1.0.1/24"])]) as made:
         yield made
+
+
+def test_an_interface_that_is_down(hosts: dict[str, Host]) -> None:
+    assert hosts["lb"].inside(lambda: look("eth0")).up
+    hosts["lb"].cut()
+    assert not hosts["lb"].inside(lambda: look("eth0")).up
 
 
 def test_a_real_interface(hosts: dict[str, Host], tmp_path: Path) -> None:
