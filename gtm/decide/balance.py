@@ -323,22 +323,26 @@ def owner(packet: Packet, vip: Vip, slot: int, hashed: int, tables: Tables) -> i
 
 
 def server(frame: bytes, packet: Packet, vip: Vip, tables: Tables) -> int:
-    """The backend that a QUIC packet's connection ID names (draft-ietf-quic-load-balancers); 0 if it names none."""
+    """The backend that a QUIC packet's connection ID names; 0 if it names none."""
+    found = server_id(frame, packet, vip)
+    return 0 if found is None else tables.servers.get((vip.ring, *found), 0)
+
+
+def server_id(frame: bytes, packet: Packet, vip: Vip) -> tuple[int, bytes] | None:
+    """The config rotation and server ID in a QUIC packet's connection ID (draft-ietf-quic-load-balancers), if any."""
     if not vip.quic or packet.kind in {Kind.FRAGMENT, Kind.ICMP_ERROR}:
-        return 0
+        return None
     payload = frame[packet.l3 : packet.l3 + packet.length][48 if packet.family == 6 else 28 :]
     if len(payload) < 7:
-        return 0
+        return None
     # RFC 8999: a long header tells its connection ID's length, which for a short one the server alone knows.
     long = payload[0] & 0x80
     connection_id = payload[6 : 6 + payload[5]] if long else payload[1:]
     rotation = connection_id[0] >> 5 if connection_id else 7
     size = vip.quic.get(rotation, 0)
-    if (
-        not size or len(connection_id) < 1 + size or (long and payload[5] < 1 + size + 4)
-    ):  # a nonce has 4 octets at least
-        return 0
-    return tables.servers.get((vip.ring, rotation, connection_id[1 : 1 + size]), 0)
+    if not size or len(connection_id) < 1 + size or (long and payload[5] < 1 + size + 4):  # a nonce of 4 or more
+        return None
+    return rotation, connection_id[1 : 1 + size]
 
 
 def _recall(flows: list[int], tag: int) -> int:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gtm.app.balance.explain import MEANING, BalanceExplained, Names, explained, explained_text
 from gtm.app.balance.question import Question, asked, frame
-from gtm.decide.balance import Verdict, balance, parse
-from gtm.decide.guard import Limits, Pass, Policy, Reason
+from gtm.cli.main import main
+from gtm.decide.balance import Kind, Verdict, balance, checksum, parse
+from gtm.decide.guard import Limits, Pass, Policy, Reason, State, judge
 from gtm.model.errors import AskedError, PublishError
 from gtm.publish.dataplane import guard_layout, layout
 from gtm.publish.dataplane.guard import Guard, Load
@@ -23,6 +25,7 @@ from tests.dataplane import world as w
 from tests.dataplane.bpffs import mounted
 from tests.dataplane.cases import all_cases
 
+MALFORMED = frozenset({Reason.LENGTH, Reason.FLAGS, Reason.PORT, Reason.LAND, Reason.PIECE})
 NAMES = Names(
     backends={2: "web/a", w.OTHER: "web/b", 8: "web/second"}, rings={2: "plain", w.MOVING: "moving", 8: "second"}
 )
@@ -83,7 +86,7 @@ def ask(live: Live, question: Question) -> BalanceExplained:
 def packet(ring: int, *, family: int = 4, protocol: str = "tcp", flags: str = "ack", payload: int = 7) -> Question:
     one, other = w.CLIENT[family], w.vip(family, ring)
     ends = (f"{one}:40000", f"{other}:80") if family == 4 else (f"[{one}]:40000", f"[{other}]:80")
-    return asked(*ends, protocol, flags=(flags,), payload_bytes=payload)
+    return asked(*ends, protocol, flags=(flags,) if protocol == "tcp" else None, payload_bytes=payload)
 
 
 def test_every_case_and_no_trace(quiet: Live) -> None:
@@ -104,7 +107,7 @@ def test_every_case_and_no_trace(quiet: Live) -> None:
 @pytest.mark.parametrize("payload", [0, 7, 1400])
 def test_frames_are_whole(family: int, protocol: str, payload: int) -> None:
     """Lengths are right, and sums over what they cover come to zero (RFC 1071)."""
-    question = replace(packet(2, family=family, payload=payload), protocol=protocol)
+    question = replace(packet(2, family=family, payload=payload), protocol=protocol, flags=())
     made = frame(question, to=w.LB, sender=w.ROUTER)
     found = parse(made)
     assert not isinstance(found, Verdict)
@@ -116,6 +119,69 @@ def test_frames_are_whole(family: int, protocol: str, payload: int) -> None:
     covered += bytes(len(covered) % 2)
     total = sum(int.from_bytes(covered[i : i + 2], "big") for i in range(0, len(covered), 2))
     assert total % 0xFFFF == 0
+
+
+VARIANTS: dict[str, tuple[dict[str, Any], Kind]] = {
+    "-> ": ({}, Kind.DATA),
+    "VLAN 5": ({"vlans": (5,)}, Kind.DATA),
+    "VLAN 5 in 6": ({"vlans": (6, 5)}, Kind.DATA),
+    "its first fragment": ({"fragment": True}, Kind.FRAGMENT),
+    "an ICMP error that quotes its answer": ({"quoted": True}, Kind.ICMP_ERROR),
+    "an ICMP error that quotes its answer, VLAN 5 in 6": ({"quoted": True, "vlans": (6, 5)}, Kind.ICMP_ERROR),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("family", w.FAMILIES)
+def test_what_else_can_be_asked(quiet: Live, family: int, protocol: str, name: str) -> None:
+    """Frames are what they say they are, no rule for malformed ones takes them, and they leave as the model has it."""
+    changed, kind = VARIANTS[name]
+    question = replace(packet(7, family=family, protocol=protocol), **changed)
+    made = frame(question, to=w.LB, sender=w.ROUTER)
+    found = parse(made)
+    assert not isinstance(found, Verdict)
+    assert (found.kind, found.l3) == (kind, 14 + 4 * len(question.vlans))
+    assert (found.source, found.target) == (w.packed(str(question.source)), w.packed(str(question.target)))
+    ported = (40000, 80) if kind is not Kind.FRAGMENT else (0, 0)
+    assert (found.source_port, found.target_port) == ported
+    head = made[found.l3 : found.l3 + 20]
+    assert family == 6 or checksum(head) == 0
+    seen = judge(made, Policy(seed=w.SEED, targets={found.target: Limits()}, on=MALFORMED), State(), jiffies=1)
+    assert seen.outcome is Pass.PASSED
+    told = ask(quiet, question)
+    verdict, out = balance(made, w.tables())
+    assert told.verdict == verdict.name == ("TX_ICMP_ERROR" if kind is Kind.ICMP_ERROR else "TX_FORWARD")
+    assert told.outer is not None
+    assert told.outer.frame_bytes == len(out)
+    assert told.outer.target == "[fd00::b:7]:6080"
+    assert told.row is not None
+    assert name in told.packet
+
+
+def test_a_fragment_asks_no_flow_table(quiet: Live) -> None:
+    found = ask(quiet, replace(packet(w.MOVING), fragment=True))
+    assert found.flow is not None
+    assert (found.backend, found.flow.consulted) == ("web/b", False)
+    assert not quiet.balancer.flows["flow"].any()
+
+
+@pytest.mark.parametrize("family", w.FAMILIES)
+@pytest.mark.parametrize("long", [False, True])
+def test_a_connection_id_that_names_its_backend(quiet: Live, family: int, *, long: bool) -> None:
+    asks = packet(w.QUIC, family=family, protocol="udp")
+    for number, (rotation, server_id) in w.SERVER_IDS.items():
+        connection_id = bytes([rotation << 5]) + server_id + bytes(4)
+        if len(connection_id) > 20:
+            continue
+        found = ask(quiet, replace(asks, connection_id=connection_id, long_header=long))
+        alive = number in w.tables().backends and not w.tables().backends[number].expired
+        assert found.server_id == (server_id.hex() if alive else None)
+        assert ("names the backend" in explained_text(found)) == alive
+        assert connection_id.hex() in found.packet
+    unknown = ask(quiet, replace(asks, connection_id=bytes(9), long_header=long))
+    assert unknown.server_id is None
+    assert unknown.backend is not None
 
 
 def test_every_verdict_has_a_meaning() -> None:
@@ -176,7 +242,7 @@ def test_what_passes_and_what_is_answered(quiet: Live) -> None:
     assert ask(quiet, packet(w.NO_TABLE)).verdict == "PASS_NO_TABLE"
     assert ask(quiet, packet(w.DEAD)).verdict == "DROP_NO_BACKEND"
     assert ask(quiet, packet(w.TOO_SMALL, payload=400)).verdict == "TX_TOO_BIG"
-    echo = asked(w.CLIENT[4], w.vip(4, 2), "icmp", flags=(), payload_bytes=0)
+    echo = asked(w.CLIENT[4], w.vip(4, 2), "icmp")
     assert ask(quiet, echo).verdict == "TX_ECHO"
 
 
@@ -223,4 +289,38 @@ def test_nothing_is_loaded(built: Path, tmp_path: Path) -> None:
 )
 def test_questions_that_make_no_sense(source: str, target: str, protocol: str, word: str) -> None:
     with pytest.raises(AskedError, match=word):
-        asked(source, target, protocol, flags=("ack",), payload_bytes=0)
+        asked(source, target, protocol)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "more", "word"),
+    [
+        ("udp", {"flags": ("syn",)}, "--flags: goes with tcp"),
+        ("icmp", {"fragment": True}, "--fragment: goes with tcp or udp"),
+        ("icmp", {"quoted": True}, "--quoted: goes with"),
+        ("tcp", {"quoted": True, "fragment": True}, "--quoted: goes with"),
+        ("tcp", {"connection_id": b"1"}, "--connection-id: goes with udp"),
+        ("udp", {"connection_id": b"1", "quoted": True}, "--connection-id: goes with udp in one piece"),
+        ("udp", {"long_header": True}, "--long-header: goes with --connection-id"),
+    ],
+)
+def test_what_does_not_go_together(protocol: str, more: dict[str, Any], word: str) -> None:
+    port = "" if protocol == "icmp" else ":1"
+    with pytest.raises(AskedError) as caught:
+        asked(f"198.51.100.7{port}", f"192.0.2.1{port}", protocol, **more)
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--vlan", "0"), "1 to 4094"),
+        (("--vlan", "1,2,3"), "1 to 4094"),
+        (("--connection-id", "0g"), "hexadecimal"),
+        (("--connection-id", "00" * 21), "hexadecimal"),
+        (("--flags", "urg"), "is not a flag"),
+    ],
+)
+def test_options_that_are_not_allowed(words: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["balance", "explain", "198.51.100.7:1", "192.0.2.1:1", "udp", *words]) == 2
+    assert said in capsys.readouterr().err

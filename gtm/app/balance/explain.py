@@ -10,7 +10,7 @@ from struct import unpack_from
 import numpy as np
 
 from gtm.app.balance import standing
-from gtm.app.balance.question import Question, ending, frame
+from gtm.app.balance.question import Question, ending, frame, untagged
 from gtm.app.folders import state_folder
 from gtm.decide.balance import (
     FLOW_BACKEND,
@@ -20,16 +20,21 @@ from gtm.decide.balance import (
     SLOT_PREVIOUS_SHIFT,
     SLOT_TRANSITION,
     UDP,
+    Kind,
+    Packet,
     Verdict,
+    Vip,
     Wrap,
     flow_hash,
     parse,
+    server_id,
 )
 from gtm.model.address import unpacked
 from gtm.model.balancing import BalancerReport
 from gtm.model.errors import PublishError, StoreError
 from gtm.publish.dataplane import layout
 from gtm.publish.dataplane.pins import Pins
+from gtm.publish.dataplane.servers import find_server
 from gtm.publish.dataplane.testrun import Guarded, Ran, Twin
 from gtm.publish.dataplane.vips import find
 from gtm.web.document import as_object
@@ -113,6 +118,7 @@ class BalanceExplained:
     flow: ExplainedFlow | None
     backend: str | None
     outer: ExplainedOuter | None
+    server_id: str | None
     same_code: bool
 
 
@@ -156,7 +162,7 @@ def explained(question: Question, twin: Twin, names: Names) -> BalanceExplained:
         if isinstance(packet, Verdict)
         else find(twin.vips, (packet.target, packet.target_port, packet.protocol), seed)
     )
-    row, flow = None, None
+    row, flow, named = None, None, None
     if vip is not None and ran.verdict is not None and ran.verdict is not Verdict.TX_ECHO:
         held = twin.ring(int(vip["ring"]))
         if held is not None and len(held[1]):
@@ -165,7 +171,9 @@ def explained(question: Question, twin: Twin, names: Names) -> BalanceExplained:
             slot = int(slots[at])
             row = _row(at, len(slots), generation, slot, names)
             tracks = bool(vip["flags"] & layout.VIP_TRACK)
-            flow = _flow(ran, hashed >> 16, names, consulted=row.in_transition or tracks)
+            named = None if isinstance(packet, Verdict) else _server_id(asked, packet, vip, twin, ran.backend)
+            by_hash = named is None and not isinstance(packet, Verdict) and packet.kind is not Kind.FRAGMENT
+            flow = _flow(ran, hashed >> 16, names, consulted=by_hash and (row.in_transition or tracks))
     return BalanceExplained(
         packet=str(question),
         frame_bytes=len(asked),
@@ -181,6 +189,7 @@ def explained(question: Question, twin: Twin, names: Names) -> BalanceExplained:
         flow=flow,
         backend=names.backend(ran.backend) if ran.backend else None,
         outer=_outer(ran.frame, twin.backends[ran.backend]) if ran.backend else None,
+        server_id=named,
         same_code=twin.same_code,
     )
 
@@ -222,7 +231,9 @@ def _lines(found: BalanceExplained) -> Iterator[str]:
     if (row := found.row) is not None:
         change = f", in transition, before {row.previous or 'nobody'}" if row.in_transition else ""
         yield f"  row      {row.row} of {row.rows}, generation {row.generation}: {row.current}{change}"
-    if (flow := found.flow) is not None:
+    if found.server_id is not None:
+        yield f"  server   ID {found.server_id} of its QUIC connection names the backend"
+    elif (flow := found.flow) is not None:
         yield f"  flow     {_flow_text(flow)}"
     yield f"  verdict  {found.verdict or 'dropped by the guard'} (XDP_{found.action}): {found.meaning}"
     if found.backend is not None:
@@ -253,6 +264,16 @@ def _outcome(guarded: Guarded) -> str:
     return f"{guarded.outcome.name}{flood}"
 
 
+def _server_id(frame: bytes, packet: Packet, entry: np.void, twin: Twin, backend: int) -> str | None:
+    """The QUIC-LB server ID that named the backend; None where its row or flow did."""
+    lengths = {rotation: int(entry["quic"]) >> 4 * rotation & 15 for rotation in range(8)}
+    vip = Vip(ring=int(entry["ring"]), quic=lengths if int(entry["quic"]) else {})
+    seed = int(twin.settings["seed"][0]), int(twin.settings["seed"][1])
+    found = server_id(frame, packet, vip)
+    named = found is not None and backend and find_server(twin.servers["flow"], (vip.ring, *found), seed) == backend
+    return found[1].hex() if found is not None and named else None
+
+
 def _row(at: int, rows: int, generation: int, slot: int, names: Names) -> ExplainedRow:
     previous = slot >> SLOT_PREVIOUS_SHIFT
     return ExplainedRow(
@@ -279,9 +300,10 @@ def _flow(ran: Ran, tag: int, names: Names, *, consulted: bool) -> ExplainedFlow
 
 
 def _outer(out: bytes, backend: np.void) -> ExplainedOuter:
-    wrap, mac = Wrap(int(backend["wrap"])), out[:6].hex(":")
+    wrap, mac, whole_bytes = Wrap(int(backend["wrap"])), out[:6].hex(":"), len(out)
+    out = untagged(out)
     if wrap is Wrap.L2:
-        return ExplainedOuter(wrap="L2", source=None, target=None, next_hop=None, mac=mac, frame_bytes=len(out))
+        return ExplainedOuter(wrap="L2", source=None, target=None, next_hop=None, mac=mac, frame_bytes=whole_bytes)
     four = out[12:14] == b"\x08\x00"
     ends = (out[26:30], out[30:34]) if four else (out[22:38], out[38:54])
     if four:
@@ -297,5 +319,5 @@ def _outer(out: bytes, backend: np.void) -> ExplainedOuter:
         target=ending(unpacked(ends[1]), ports[1]),
         next_hop=hop,
         mac=mac,
-        frame_bytes=len(out),
+        frame_bytes=whole_bytes,
     )

@@ -44,6 +44,16 @@ def place_servers(
     return table
 
 
+def find_server(table: NDArray[np.uint64], server: ServerId, seed: tuple[int, int]) -> int:
+    """The number of the backend of a server ID; 0 where it is nobody's."""
+    hashed = server_hash(*server, seed)
+    for bucket in (hashed % layout.SERVER_BUCKETS, (hashed >> 32) % layout.SERVER_BUCKETS):
+        for word in table[bucket].tolist():
+            if word >> layout.FLOW_TAG_SHIFT == hashed >> layout.FLOW_TAG_SHIFT:
+                return int(word & layout.FLOW_BACKEND)
+    return 0
+
+
 def server_hash(ring: int, rotation: int, server_id: bytes, seed: tuple[int, int]) -> int:
     """64 bits of a server ID, as the program reads it: two words that end where it ends."""
     low, high = server_id[:-8], server_id[-8:]

@@ -83,6 +83,7 @@ class Twin:
         self._balance = self._object(balancer.OBJECT, objects, self._pinned, READ)
         self.vips = self._balance.map_view("vips", layout.VIP_BUCKET)
         self.backends = self._balance.map_view("backends", layout.BACKEND)
+        self.servers = self._balance.map_view("servers", layout.FLOW_BUCKET)
         self.flows = self._balance.map_view("flows", layout.FLOW_BUCKET)
         self.counters = self._balance.map_view(".bss", layout.COUNTERS)[0]
         self.settings = self._balance.map_view(".data", layout.SETTINGS)[0]
