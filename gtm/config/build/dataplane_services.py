@@ -52,6 +52,8 @@ def _vips(document: Document, place: Steps, shape: ServiceShape) -> tuple[IPAddr
     for position, vip in enumerate(shape.vips):
         if vip in shape.vips[:position]:
             document.fault((*place, "vips", position), f"{vip} is listed twice", "each address once")
+        if vip.is_loopback or vip.is_link_local:
+            document.fault((*place, "vips", position), f"{vip} leaves no machine or link", "a routed address")
     return tuple(dict.fromkeys(shape.vips))
 
 
