@@ -26,7 +26,17 @@ from gtm.decide.balance import (
     flow_hash,
     owner,
 )
-from gtm.publish.dataplane.transition import OWNERS, SOMEBODY, Living, Ring, change, forget, over, settle
+from gtm.publish.dataplane.transition import (
+    BYSTANDERS_S,
+    OWNERS,
+    SOMEBODY,
+    Living,
+    Ring,
+    change,
+    forget,
+    over,
+    settle,
+)
 
 DRAIN_S = 300.0
 BIT = SLOT_TRANSITION
@@ -374,3 +384,26 @@ class Population(RuleBasedStateMachine):
 
 TestPopulation = Population.TestCase
 TestPopulation.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_bystanders_keep_what_maglev_takes_from_them_in_vain() -> None:
+    """B drains. What goes from A to C with it is A's for a day; from B to A until B's deadline; and it comes back."""
+    before = Ring.fresh([A, A, B, C])
+    draining: Living = {A: None, B: 10.0 + DRAIN_S, C: None}
+    during = change(before, [A, C, A, C], draining, now_s=10.0, drain_s=DRAIN_S, bystanders={A, C})
+    assert during.moving.tolist() == [False, True, True, False]
+    later = settle(during, {A: None, C: None}, now_s=11.0 + DRAIN_S)
+    assert later.moving.tolist() == [False, True, False, False]
+    assert int(later.slots[1]) == C | BIT | A << 16
+    assert later.due_s({A: None, C: None}) == 10.0 + BYSTANDERS_S
+    assert not settle(later, {A: None, C: None}, now_s=10.0 + BYSTANDERS_S).moving.any()
+    assert not settle(later, {C: None}, now_s=400.0).moving.any()  # who died keeps nothing
+    back = change(later, [A, A, B, C], ALL, now_s=500.0, drain_s=DRAIN_S, bystanders={A, C})
+    assert int(back.slots[1]) == A | BIT | A << 16  # known flows are C's, unknown ones older than all of this
+
+
+def test_who_the_change_is_about_keeps_its_flows_for_a_drains_time() -> None:
+    """A new backend takes its share: flows of those that lose it are kept as long as a drain takes."""
+    ring = change(Ring.fresh([A, A, B, B]), [A, C, C, A], ALL, now_s=10.0, drain_s=DRAIN_S, bystanders={A, B})
+    assert ring.moving.tolist() == [False, True, True, True]
+    assert settle(ring, ALL, now_s=11.0 + DRAIN_S).moving.tolist() == [False, False, False, True]

@@ -212,7 +212,8 @@ class Reconciler:
                     self._past(plan, members), wanted, living, now_s=now_s, drain_s=service.drain_s
                 )
             else:
-                after = transition.change(before, wanted, living, now_s=now_s, drain_s=service.drain_s)
+                same = {each.number for each in set(ring.members or ()) & set(members)}
+                after = transition.change(before, wanted, living, now_s=now_s, drain_s=service.drain_s, bystanders=same)
         for each in ring.inherited:
             after = transition.inherited(after, each.slots, each.previous, until_s=now_s + each.left_s)
             after = transition.settle(after, living, now_s=now_s)

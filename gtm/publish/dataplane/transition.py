@@ -4,7 +4,8 @@ The program keeps no state of a flow but while its slot is in transition. Then a
 learnt; a known flow stays where it is; and an unknown one, which is older than the transition, is the previous
 backend's. So the previous one of a slot is always the oldest of those whose flows still have a right to them: later
 owners got theirs while the slot was in transition, and these are known. The bit stays until nobody but the current one
-has flows left: until a drain is over, a backend died, or `drain_s` after it lost the slot.
+has flows left: until a drain is over, a backend died, or `drain_s` after it lost the slot; a day where it lost it in
+vain (BYSTANDERS_S).
 
 Nothing here reads a clock: times are seconds of one that the caller chooses and keeps to.
 """
@@ -31,6 +32,8 @@ Many = NDArray[np.bool_]
 NOBODY = 0
 SOMEBODY = SLOT_BACKEND  # no backend's number: one whose name is not known any more, but whose flows may be
 OWNERS = 4  # of a slot that are kept apart; of more, the newer ones become SOMEBODY
+
+BYSTANDERS_S = 86400.0  # longer than all but a few connections live
 
 Living = Mapping[int, float | None]
 """The backends that packets can go to, by number: when the drain of one is over, None for one that does not drain.
@@ -98,11 +101,21 @@ class Ring:
         return float(ends[counts].min()) if counts.any() else None
 
 
-def change(ring: Ring, wanted: ArrayLike, living: Living, *, now_s: float, drain_s: float) -> Ring:
+def change(
+    ring: Ring,
+    wanted: ArrayLike,
+    living: Living,
+    *,
+    now_s: float,
+    drain_s: float,
+    bystanders: Collection[int] = (),
+) -> Ring:
     """The table in which every slot has its wanted owner, and those that lose one keep their flows for `drain_s`.
 
-    One that drains keeps them until its own deadline instead. Nothing is kept for who is not living. `wanted` has as
-    many slots as the ring: in a table of another size every flow has another slot (ValueError; a fresh one is needed).
+    One that drains keeps them until its own deadline instead. Nothing is kept for who is not living. What goes from one
+    of the `bystanders` to another (backends that the change is not about: Maglev moves less than 1 % of their slots all
+    the same) is kept for BYSTANDERS_S: nobody asked for an end of these flows. `wanted` has as many slots as the ring:
+    in a table of another size every flow has another slot (ValueError; a fresh one is needed).
     """
     new = np.asarray(wanted, np.uint16)
     if new.shape != ring.slots.shape:
@@ -113,12 +126,13 @@ def change(ring: Ring, wanted: ArrayLike, living: Living, *, now_s: float, drain
     rows = np.union1d(ring.rows, losing)
     owner, until_s = (_spread(each, ring.rows, rows) for each in (ring.owner, ring.until_s))
     own_s = deadlines[old[losing]]
+    apart = np.isin(old[losing], list(bystanders)) & np.isin(new[losing], list(bystanders))
     _push(
         owner,
         until_s,
         at=np.searchsorted(rows, losing),
         who=old[losing],
-        end_s=np.where(own_s < inf, own_s, now_s + drain_s),
+        end_s=np.where(own_s < inf, own_s, now_s + np.where(apart, max(drain_s, BYSTANDERS_S), drain_s)),
         deadlines=deadlines,
     )
     slots = (ring.slots & ~np.uint32(SLOT_BACKEND)) | new

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import cast
 
@@ -17,14 +17,17 @@ from gtm.app.balance.keys import Keys
 from gtm.app.balance.plan import plan
 from gtm.app.balance.protect import Protector
 from gtm.app.balance.reconcile import Reconciler
+from gtm.decide.balance import SLOT_BACKEND, SLOT_PREVIOUS_SHIFT, SLOT_TRANSITION
 from gtm.decide.guard import Policy
-from gtm.model.balance import Protection
+from gtm.model.balance import Backend, Protection
 from gtm.model.errors import PublishError
+from gtm.model.override import Action, Override, Subject
 from gtm.publish.dataplane.guard import Guard
 from gtm.publish.dataplane.inheritance import Inheritance
 from gtm.publish.dataplane.jiffies import Jiffies
 from gtm.publish.dataplane.pins import Pins
 from gtm.publish.dataplane.shadow import Shadow
+from gtm.publish.dataplane.transition import Slots
 from tests.app.balance.test_plan import HERE, WEB, dataplane, sight
 from tests.dataplane.bpffs import mounted
 
@@ -90,3 +93,34 @@ def test_a_policy_is_written_again_after_half_of_another() -> None:
     guard.full = False
     assert protector.apply(before)  # which stood before, but some of it is overwritten
     assert guard.given[-1] == guard.given[0]
+
+
+def test_where_a_drain_is_over_those_beside_it_keep_their_flows(tmp_path: Path) -> None:
+    """Maglev moves some slots between backends that stay: no end of a drain ends the flows there."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a bpffs")
+    (tmp_path / "balancer").mkdir()
+    with mounted(tmp_path / "bpf") as bpffs:
+        reconciler = Reconciler(Shadow(Pins(bpffs / "gtm")), KEYS, JIFFIES, tmp_path, 0.0)
+    backends = tuple(Backend(name=f"a{n}", address=ip_address(f"10.1.0.{n}")) for n in range(11, 31))
+    services = dataplane(replace(WEB, backends=backends))
+    before = plan(services, HERE, sight())
+    reconciler.apply(before, 1000.0)
+    first = slots_of(reconciler)
+    subject = Subject(kind="backend", name="web/a11")
+    order = Override(subject=subject, action=Action.DRAIN, owner="ana", reason="disk", since_s=1.0)
+    during = plan(services, HERE, sight(orders=(order,), active=before.active, left=before.left))
+    reconciler.apply(during, 1000.0)
+    after = plan(services, HERE, sight(orders=(order,), active=during.active, left=during.left, now_s=1061.0))
+    reconciler.apply(after, 1061.0)
+    slots = slots_of(reconciler)
+    beside = (slots & SLOT_BACKEND != first) & (first != reconciler.numbers["web/a11"])
+    assert beside.any()
+    assert np.array_equal(slots & SLOT_TRANSITION != 0, beside)
+    assert np.array_equal(slots[beside] >> SLOT_PREVIOUS_SHIFT, first[beside])
+
+
+def slots_of(reconciler: Reconciler) -> Slots:
+    table = reconciler.rings["web"].table
+    assert table is not None
+    return table.slots.copy()
